@@ -1,0 +1,178 @@
+"""Encoded image bytes -> uint8 RGB pixels of a model's input size.
+
+Training and service both read images through `load`, so a model never meets pixels in production that were prepared otherwise
+than those it learnt from. JPEG goes through libjpeg-turbo (simplejpeg; the same pixels as Pillow in half the time), the rest
+through Pillow. Limits are checked on the header, before a pixel is decoded.
+"""
+
+import io
+import struct
+import warnings
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+from PIL import ExifTags, Image, ImageOps
+
+from models.errors import BrokenImage, EmptyImage, ImageTooLarge, ImageTooSmall, UnsupportedImage
+from models.metadata import InputSpec
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+Format: TypeAlias = Literal["JPEG", "PNG", "WEBP", "BMP", "GIF"]
+
+MIN_SIDE = 8
+"""Pixels. A spacer or a tracking pixel holds nothing to classify, yet any classifier would name a class for it."""
+
+_RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+# Pillow only warns up to twice its own pixel limit; an image that big is refused here in any case.
+warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an image may cost before it is decoded."""
+
+    max_bytes: int = 6_000_000
+    max_pixels: int = 25_000_000
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def load(data: bytes, spec: InputSpec, limits: Limits = DEFAULT_LIMITS) -> Pixels:
+    """Decode one encoded image and resize it to the model's input.
+
+    Returns a C-contiguous uint8 array [spec.height, spec.width, 3], RGB. Raises `ImageError`.
+    """
+    return resize(decode(data, limits), spec)
+
+
+def resize(pixels: Pixels, spec: InputSpec) -> Pixels:
+    """Stretch uint8 RGB [H,W,3] to [spec.height, spec.width, 3], antialiased, in Pillow's integer arithmetic."""
+    if pixels.shape[:2] == (spec.height, spec.width):
+        return pixels
+    resized = Image.fromarray(pixels).resize((spec.width, spec.height), _RESAMPLING[spec.resize])
+    return np.asarray(resized)
+
+
+def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Pixels:
+    """Decode one encoded image at its own size, upright (EXIF), alpha over white, first frame of an animation.
+
+    Returns a C-contiguous uint8 array [H,W,3], RGB. Raises `ImageError`.
+    """
+    if not data:
+        raise EmptyImage("There are no bytes. Send the image file itself as the body.")
+    if len(data) > limits.max_bytes:
+        raise ImageTooLarge(f"The image has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted.")
+    kind = sniff(data)
+    if kind == "JPEG":
+        return _decode_jpeg(data, limits)
+    return _decode_pillow(data, kind, limits)
+
+
+def sniff(data: bytes) -> Format:
+    """Tell the format from the first bytes. Raises `UnsupportedImage`."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if data.startswith(b"BM"):
+        return "BMP"
+    raise UnsupportedImage("These bytes are not an image that Parallax reads. Send a JPEG, PNG, WebP, BMP or GIF file.")
+
+
+def _decode_jpeg(data: bytes, limits: Limits) -> Pixels:
+    try:
+        height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return _decode_pillow(data, "JPEG", limits)
+    _check_size(width, height, limits)
+    if colorspace in ("CMYK", "YCCK"):
+        return _decode_pillow(data, "JPEG", limits)  # Pillow knows Adobe's inverted inks
+    try:
+        pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB")
+    except ValueError:
+        # Either half a file or a harmless oddity (stray bytes between markers): Pillow tells one from the other.
+        return _decode_pillow(data, "JPEG", limits)
+    if b"Exif\x00\x00" not in data[:65536]:
+        return pixels
+    return _upright(pixels, data)
+
+
+def _upright(pixels: Pixels, data: bytes) -> Pixels:
+    """Turn decoded JPEG pixels as the EXIF orientation (TIFF tag 274, values 1 to 8) asks."""
+    try:
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as header:
+            orientation = header.getexif().get(ExifTags.Base.Orientation, 1)
+    except (OSError, ValueError, SyntaxError, struct.error):
+        return pixels  # a damaged EXIF block says nothing about the picture itself
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _decode_pillow(data: bytes, kind: Format, limits: Limits) -> Pixels:
+    if kind == "WEBP":
+        _check_size(*_webp_canvas(data), limits)  # Pillow allocates the canvas as soon as it opens a WebP
+    try:
+        with Image.open(io.BytesIO(data), formats=[kind]) as image:
+            _check_size(*image.size, limits)
+            image.load()
+            _check_size(*image.size, limits)  # a GIF frame may be larger than its screen
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
+        raise ImageTooLarge(f"The image has more than {limits.max_pixels:,} pixels; send a smaller one.") from exc
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, OverflowError, struct.error) as exc:
+        # Pillow's decoders raise all of these on damaged input.
+        raise BrokenImage(f"The {kind} file is truncated or corrupt. Send the whole file.") from exc
+
+
+def _to_rgb(image: Image.Image) -> Pixels:
+    if image.mode.startswith("I"):  # 16-bit grey: 65535 = 255 * 257, and Pillow's own conversion clips instead
+        wide = np.asarray(image).astype(np.int64)
+        grey = ((wide.clip(0, 65535) + 128) // 257).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.new("RGBA", layer.size, "white")
+        image.alpha_composite(layer)
+    return np.asarray(image.convert("RGB"))
+
+
+def _check_size(width: int, height: int, limits: Limits) -> None:
+    if width * height > limits.max_pixels:
+        raise ImageTooLarge(f"The image is {width} x {height} pixels; at most {limits.max_pixels:,} pixels are accepted.")
+    if min(width, height) < MIN_SIDE:
+        raise ImageTooSmall(f"The image is {width} x {height} pixels; each side must have at least {MIN_SIDE}.")
+
+
+def _webp_canvas(data: bytes) -> tuple[int, int]:
+    """Width and height from the first chunk (WebP container specification, RFC 9649)."""
+    chunk = data[12:16]
+    try:
+        if chunk == b"VP8X":
+            return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+        if chunk == b"VP8L":
+            (bits,) = struct.unpack_from("<I", data, 21)
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    except struct.error as exc:
+        raise BrokenImage("The WEBP file is truncated or corrupt. Send the whole file.") from exc

@@ -1,0 +1,32 @@
+"""What this process may use of the machine: a container's share, not the host's."""
+
+import math
+import os
+from pathlib import Path
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def usable_cpus() -> int:
+    """CPUs to plan threads for: `PARALLAX_CPUS`, else the cgroup's quota (v2, then v1), never more than the affinity mask."""
+    asked = os.environ.get("PARALLAX_CPUS", "").strip()
+    if asked:
+        return max(1, math.ceil(float(asked)))
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota(CGROUP)
+    return max(1, min(available, math.ceil(quota))) if quota else available
+
+
+def _cgroup_quota(root: Path) -> float | None:
+    """CPUs that the cgroup's bandwidth limit allows, None without a limit (kernel documentation, cgroup-v2, cpu.max)."""
+    try:
+        quota, period = (root / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (root / "cpu/cpu.cfs_quota_us").read_text().strip()
+            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    if quota == "max" or float(quota) <= 0:
+        return None
+    return float(quota) / float(period)

@@ -1,0 +1,180 @@
+"""The contract of one model version: `model.json`, as a tree of frozen values.
+
+A version is a folder `<store>/<name>/<version>/` with the ONNX variants, `golden.npz`, `CARD.md` and `model.json`, which is
+written last: a folder without it is not a model yet.
+"""
+
+import hashlib
+import json
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from models.errors import BrokenModel
+
+CARD_FILE = "model.json"
+
+INPUT_NAME = "image"
+"""ONNX input: uint8 [N, height, width, 3], RGB; normalisation is inside the graph."""
+
+OUTPUT_NAME = "scores"
+"""ONNX output: float32 [N, classes], softmax."""
+
+NAME_PATTERN = r"[a-z][a-z0-9_-]{0,62}"
+
+Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
+Name: TypeAlias = Annotated[str, Field(pattern=rf"^{NAME_PATTERN}$")]
+Version: TypeAlias = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}$")]
+Digest: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""One name, no path: a card can't point outside its own folder."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InputSpec(_Frozen):
+    """What `imaging.load` makes of an image before the model sees it."""
+
+    height: int = Field(ge=8, le=4096)
+    width: int = Field(ge=8, le=4096)
+    resize: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = "bilinear"
+
+
+class Variant(_Frozen):
+    """One ONNX file of a version."""
+
+    file: FileName
+    precision: Precision
+    sha256: Digest
+    test_accuracy: float | None = Field(default=None, ge=0, le=1)
+    """Of this very file through `imaging.load`, on the first test set of `tests`; None until it met one."""
+
+
+class DataFile(_Frozen):
+    """A zip or folder that images came from, by its last name: never a path."""
+
+    name: str
+    sha256: Digest
+    images: int = Field(ge=0)
+
+
+class Accuracy(_Frozen):
+    """Share of right answers with its Wilson 95 % interval."""
+
+    correct: int = Field(ge=0)
+    images: int = Field(gt=0)
+    value: float = Field(ge=0, le=1)
+    low: float = Field(ge=0, le=1)
+    high: float = Field(ge=0, le=1)
+
+
+class TestResult(_Frozen):
+    """What a test set said of a version, once."""
+
+    __test__ = False  # not a pytest class, whatever its name
+
+    data: DataFile
+    accuracy: dict[Precision, Accuracy]
+    evaluated: datetime
+
+
+class Counts(_Frozen):
+    """Images on the way from the sources to the network."""
+
+    found: int
+    left_out: int = 0
+    unreadable: int
+    in_excluded_set: int
+    conflicting_duplicates: int
+    train: int
+    validation: int
+
+
+class TrainingFacts(_Frozen):
+    """From what, how, how well, how long."""
+
+    recipe: str
+    settings: dict[str, str | int | float | bool | None]
+    data: list[DataFile]
+    excluded: list[DataFile]
+    counts: Counts
+    parameters: int
+    epochs: int
+    best_epoch: int
+    validation: Accuracy
+    minutes: float
+    usd: float
+    usd_per_hour: float
+    seed: int
+    cores: int
+    libraries: dict[str, str]
+    finished: datetime
+
+
+class ModelCard(_Frozen):
+    """Everything that a server must know to run a version, and a person to trust it."""
+
+    format: Literal[1] = 1
+    name: Name
+    version: Version
+    labels: Annotated[list[str], Field(min_length=2)]
+    """In the order of the model's scores."""
+    input: InputSpec
+    variants: Annotated[list[Variant], Field(min_length=1)]
+    golden: FileName = "golden.npz"
+    golden_sha256: Digest
+    training: TrainingFacts | None = None
+    """None for a model that was trained elsewhere."""
+    tests: list[TestResult] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _no_repeats(self) -> Self:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("a label stands twice")
+        precisions = [variant.precision for variant in self.variants]
+        if len(set(precisions)) != len(precisions):
+            raise ValueError("a precision stands twice")
+        return self
+
+    def variant(self, precision: Precision) -> Variant | None:
+        """The file of a precision, if the version has one."""
+        return next((variant for variant in self.variants if variant.precision == precision), None)
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read `model.json` of a version's folder, which must be named as the card says. Raises `BrokenModel`."""
+    path = folder / CARD_FILE
+    try:
+        card = ModelCard.model_validate_json(path.read_bytes())
+    except FileNotFoundError as exc:
+        raise BrokenModel(f"{folder.parent.name}/{folder.name} has no {CARD_FILE}: it is half-written or not a model") from exc
+    except (OSError, ValidationError) as exc:
+        raise BrokenModel(f"{folder.parent.name}/{folder.name}/{CARD_FILE} can't be read: {exc}") from exc
+    if (card.name, card.version) != (folder.parent.name, folder.name):
+        raise BrokenModel(f"{folder.parent.name}/{folder.name} holds a card for {card.name}/{card.version}")
+    return card
+
+
+def write_card(folder: Path, card: ModelCard) -> None:
+    """Write `model.json` so that a reader sees the old file or the new one, never half of it."""
+    part = folder / f".{CARD_FILE}.part"
+    part.write_text(json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(folder / CARD_FILE)
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_name(name: str) -> str:
+    """Return a model's name if it can be one. Raises `ValueError`."""
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise ValueError(f"{name!r} can't be a model's name: lower-case letters, digits, - and _, a letter first, at most 63")
+    return name

@@ -1,0 +1,123 @@
+"""`parallax train cnn`, read top to bottom: sources -> pixels -> fit -> judge -> export."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from models import prices, statistics
+from models.machine import usable_cpus
+from models.metadata import TrainingFacts
+from models.repository import Repository
+from models.tables import print_report
+from training.data import TrainingSet, prepare
+from training.progress import advance_bar, bar, console
+from training.runs import Run, RunRecord
+
+LIBRARIES = ("tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow", "simplejpeg")
+PARITY_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class Options:
+    """What does not change what is learnt."""
+
+    skip_unreadable: bool = False
+
+
+def train(run: Run, store: Repository, options: Options = Options()) -> Path:
+    """Take a run, new or resumed, to its end and put the model into the store. Returns the folder of the new version.
+
+    Raises `ParallaxError` if data, labels or the export don't hold up.
+    """
+    from training import export, fit  # TensorFlow takes seconds to load: not for a message about a wrong path
+
+    record = run.read()
+    with bar("images") as progress:
+        data = prepare(
+            record.sources,
+            record.excluded,
+            record.recipe.input_spec,
+            run.pixels,
+            left_out=record.left_out,
+            skip_unreadable=options.skip_unreadable,
+            progress=lambda text, total: advance_bar(progress, text, total),
+        )
+    store.check_labels(record.name, data.labels)
+    record = record.model_copy(update={"labels": data.labels})
+    run.write(record)
+    _tell(data)
+    _keep_parity_images(run, data)
+
+    fit.use_machine(record.seed)
+    complete = fit.fit(run, record.recipe, data, record.seed)
+    if not complete:
+        console.print("stopped: the best epoch so far is kept")
+    facts = judge(run, record, data)
+    run.write(record.model_copy(update={"facts": facts}))
+    run.pixels.unlink()
+    return export.export(run, store)
+
+
+def judge(run: Run, record: RunRecord, data: TrainingSet) -> TrainingFacts:
+    """Measure the best weights on the validation images and sum the run up."""
+    import keras
+
+    from training.fit import best_epoch, predict
+
+    model = keras.models.load_model(run.best, compile=False)
+    scores = predict(model, data.pixels[data.validation])
+    result = statistics.report(data.targets[data.validation], scores.argmax(axis=1), data.labels)
+    history = run.history()
+    minutes = sum(epoch.seconds for epoch in history) / 60
+    usd = prices.usd(minutes, record.usd_per_hour)
+    print_report(console, f"validation, epoch {best_epoch(history).epoch} of {len(history)}", result)
+    console.print(f"{minutes:.1f} minutes of training, about {usd:.2f} USD at {record.usd_per_hour:.3f} USD an hour", highlight=False)
+    return TrainingFacts(
+        recipe=record.recipe.network,
+        settings=_flat(record.recipe.model_dump()),
+        data=data.data,
+        excluded=data.excluded,
+        counts=data.counts,
+        parameters=model.count_params(),
+        epochs=len(history),
+        best_epoch=best_epoch(history).epoch,
+        validation=result.accuracy,
+        minutes=round(minutes, 2),
+        usd=round(usd, 4),
+        usd_per_hour=record.usd_per_hour,
+        seed=record.seed,
+        cores=usable_cpus(),
+        libraries={name: version(name) for name in LIBRARIES},
+        finished=datetime.now(UTC).replace(microsecond=0),
+    )
+
+
+def _keep_parity_images(run: Run, data: TrainingSet) -> None:
+    """Keep some validation images with the run, so that its export can be repeated and checked without the sources."""
+    step = max(1, len(data.validation) // PARITY_IMAGES)
+    np.savez_compressed(run.parity, images=data.pixels[data.validation[::step][:PARITY_IMAGES]])
+
+
+def _tell(data: TrainingSet) -> None:
+    counts = data.counts
+    console.print(
+        f"{counts.found:,} images of {len(data.labels)} classes ({', '.join(data.labels)}): {counts.train:,} to train, "
+        f"{counts.validation:,} to validate; dropped: {counts.left_out} by name, {counts.unreadable} unreadable, "
+        f"{counts.in_excluded_set} also in the excluded set, {counts.conflicting_duplicates} duplicates under two labels",
+        highlight=False,
+    )
+    for line in data.unreadable:
+        console.print(f"  unreadable: {line}", highlight=False)
+
+
+def _flat(values: dict[str, object], prefix: str = "") -> dict[str, str | int | float | bool | None]:
+    flat: dict[str, str | int | float | bool | None] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif value is None or isinstance(value, str | int | float | bool):
+            flat[prefix + key] = value
+    return flat

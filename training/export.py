@@ -1,0 +1,2 @@
+def export(run, store):
+    raise SystemExit("export later")

@@ -1,0 +1,165 @@
+"""The training loop: augmented batches in, the best weights by validation accuracy out, resumable after every epoch."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from models.errors import UsageError
+from models.machine import usable_cpus
+from training.augment import Augmentation, view
+from training.data import TrainingSet
+from training.networks import NETWORKS
+from training.progress import EpochProgress
+from training.recipe import Recipe
+from training.runs import Epoch, Run
+
+
+def use_machine(seed: int) -> None:
+    """Seed every generator and keep TensorFlow to this process's share of the machine."""
+    keras.utils.set_random_seed(seed)
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(usable_cpus())
+        tf.config.threading.set_inter_op_parallelism_threads(2)
+    except RuntimeError:
+        pass  # TensorFlow already runs in this process and keeps the threads that it has
+
+
+def fit(run: Run, recipe: Recipe, data: TrainingSet, seed: int) -> bool:
+    """Train until the last epoch or Ctrl-C; `run.best` holds the best model so far. True if it ran to its end.
+
+    A run that has a history goes on after its last finished epoch. Raises `UsageError` if Ctrl-C came before any epoch ended.
+    """
+    history = run.history()
+    steps = -(-len(data.train) // recipe.batch_size)
+    if history:
+        model = keras.models.load_model(run.last)
+    else:
+        model = NETWORKS[recipe.network](recipe.height, recipe.width, len(data.labels), recipe.dropout)
+        model.compile(
+            optimizer=_optimizer(recipe, steps),
+            loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+            metrics=["accuracy"],
+        )
+    done = history[-1].epoch if history else 0
+    batches = _training_batches(data, recipe, seed, first_epoch=done)
+    validation = _validation_batches(data, recipe.batch_size)
+    with EpochProgress(recipe.epochs, steps, done) as progress:
+        try:
+            model.fit(
+                batches,
+                validation_data=validation,
+                epochs=recipe.epochs,
+                initial_epoch=done,
+                callbacks=[_Checkpoint(run, history), progress],
+                verbose=0,
+            )
+        except KeyboardInterrupt:
+            if not run.best.exists():
+                raise UsageError("stopped before the first epoch ended: there is nothing to keep") from None
+            return False
+    return True
+
+
+class _Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
+    """After every epoch: the history, the newest model with its optimiser, and the best one so far."""
+
+    def __init__(self, run: Run, history: list[Epoch]) -> None:
+        super().__init__()
+        self._run = run
+        self._best = max((_merit(epoch) for epoch in history), default=(-1.0, 0.0))
+        self._started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        line = Epoch(epoch=epoch + 1, seconds=time.monotonic() - self._started, **values)
+        if _merit(line) > self._best:
+            self._best = _merit(line)
+            self._save(self._run.best)
+        self._save(self._run.last)
+        self._run.append(line)
+
+    def _save(self, path: Path) -> None:
+        part = path.with_name(f"part-{path.name}")
+        self.model.save(part)
+        os.replace(part, path)
+
+
+def best_epoch(history: list[Epoch]) -> Epoch:
+    """The epoch whose weights `run.best` holds: highest validation accuracy, then lowest validation loss."""
+    return max(history, key=_merit)
+
+
+def _merit(epoch: Epoch) -> tuple[float, float]:
+    return epoch.val_accuracy, -epoch.val_loss
+
+
+def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
+    settings = recipe.optimizer
+    warmup = round(settings.warmup_epochs * steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=settings.learning_rate / 100,
+        decay_steps=max(1, recipe.epochs * steps - warmup),
+        warmup_target=settings.learning_rate,
+        warmup_steps=warmup,
+    )
+    if settings.name == "sgd":
+        optimizer = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay)
+    else:
+        optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def _training_batches(data: TrainingSet, recipe: Recipe, seed: int, first_epoch: int) -> tf.data.Dataset:
+    """Batches in a new order each epoch. Order and views follow from seed and epoch alone, so a resumed run sees the same."""
+    epochs = iter(range(first_epoch, recipe.epochs + 1))
+
+    def one_epoch() -> Iterator[tuple[Any, Any, Any]]:
+        epoch = next(epochs)
+        order = np.random.default_rng((seed, epoch)).permutation(data.train)
+        for step, start in enumerate(range(0, len(order), recipe.batch_size)):
+            rows = order[start : start + recipe.batch_size]
+            targets = np.eye(len(data.labels), dtype=np.float32)[data.targets[rows]]
+            yield data.pixels[rows], targets, np.array([seed, epoch * 1_000_000 + step], np.int64)
+
+    height, width = recipe.train_height or recipe.height, recipe.train_width or recipe.width
+    signature = (
+        tf.TensorSpec((None, recipe.height, recipe.width, 3), tf.uint8),
+        tf.TensorSpec((None, len(data.labels)), tf.float32),
+        tf.TensorSpec((2,), tf.int64),
+    )
+    augmentation = Augmentation(**recipe.augmentation.model_dump())
+    steps = -(-len(data.train) // recipe.batch_size)
+    batches = tf.data.Dataset.from_generator(one_epoch, output_signature=signature)
+    batches = batches.map(view(augmentation, height, width), num_parallel_calls=2)
+    return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
+
+
+def _validation_batches(data: TrainingSet, batch_size: int) -> tf.data.Dataset:
+    def batches() -> Iterator[tuple[Any, Any]]:
+        for start in range(0, len(data.validation), batch_size):
+            rows = data.validation[start : start + batch_size]
+            yield data.pixels[rows].astype(np.float32), np.eye(len(data.labels), dtype=np.float32)[data.targets[rows]]
+
+    signature = (
+        tf.TensorSpec((None, *data.pixels.shape[1:]), tf.float32),
+        tf.TensorSpec((None, len(data.labels)), tf.float32),
+    )
+    count = -(-len(data.validation) // batch_size)
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2)
+
+
+def predict(model: keras.Model, pixels: np.ndarray[Any, np.dtype[np.uint8]], batch_size: int = 64) -> np.ndarray[Any, Any]:
+    """Scores float32 [N, classes] of uint8 RGB [N,H,W,3], in inference mode."""
+    parts = [model(pixels[i : i + batch_size].astype(np.float32), training=False).numpy() for i in range(0, len(pixels), batch_size)]
+    return np.concatenate(parts)

@@ -1,0 +1,106 @@
+"""A training run's folder: what it was told, how far it came, its best weights. Enough to resume it or to export it again."""
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from models.errors import UsageError
+from models.metadata import TrainingFacts
+from training.recipe import Recipe
+
+
+class RunRecord(BaseModel):
+    """`run.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    recipe: Recipe
+    sources: list[str]
+    excluded: list[str]
+    left_out: list[str] = []
+    seed: int
+    usd_per_hour: float
+    labels: list[str] = []
+    facts: TrainingFacts | None = None
+    """Known once the run has ended."""
+
+
+class Epoch(BaseModel):
+    """One line of `history.jsonl`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    epoch: int
+    seconds: float
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+
+
+class Run:
+    """Paths and records of one run's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.pixels = folder / "pixels.npy"
+        self.best = folder / "best.keras"
+        self.last = folder / "last.keras"
+        self.parity = folder / "parity.npz"
+        self._record = folder / "run.json"
+        self._history = folder / "history.jsonl"
+
+    @classmethod
+    def create(cls, root: Path, record: RunRecord) -> "Run":
+        """Make a new folder, named after the model and the time (UTC), and write the record."""
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        folder = root / f"{record.name}-{stamp}"
+        number = 1
+        while True:
+            try:
+                folder.mkdir(parents=True)
+                break
+            except FileExistsError:
+                number += 1
+                folder = root / f"{record.name}-{stamp}-{number}"
+        run = cls(folder)
+        run.write(record)
+        return run
+
+    @classmethod
+    def newest(cls, root: Path, name: str) -> "Run":
+        """The newest run of a name that has not ended. Raises `UsageError`."""
+        folders = [path for path in root.glob(f"{name}-*") if re.fullmatch(rf"{re.escape(name)}-[0-9]{{8}}-[0-9]{{6}}(-[0-9]+)?", path.name)]
+        for folder in sorted(folders, reverse=True):
+            run = cls(folder)
+            if run.read().facts is None:
+                return run
+        raise UsageError(f"no unfinished run of {name!r} under {root} to resume")
+
+    def read(self) -> RunRecord:
+        """Read `run.json`. Raises `UsageError`."""
+        try:
+            return RunRecord.model_validate_json(self._record.read_bytes())
+        except (OSError, ValidationError) as exc:
+            raise UsageError(f"{self.folder} is not the folder of a training run: {exc}") from exc
+
+    def write(self, record: RunRecord) -> None:
+        """Replace `run.json` atomically."""
+        part = self._record.with_suffix(".part")
+        part.write_text(json.dumps(record.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
+        part.replace(self._record)
+
+    def history(self) -> list[Epoch]:
+        """The epochs that were finished, first to last."""
+        if not self._history.exists():
+            return []
+        return [Epoch.model_validate_json(line) for line in self._history.read_text(encoding="utf-8").splitlines()]
+
+    def append(self, epoch: Epoch) -> None:
+        """Add a finished epoch to the history."""
+        with self._history.open("a", encoding="utf-8") as file:
+            file.write(epoch.model_dump_json() + "\n")
