@@ -1,33 +1,43 @@
 """The command line: mounts what each room offers, and loads none of it before it is called."""
 
 import sys
+from importlib.util import find_spec
 
 import typer
 
+from models.cli import models_app
 from models.errors import ParallaxError
+from service.cli import serve
+from training.cli import export, train_app
+
+TRAINING_COMMANDS = frozenset({"train", "export"})
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Image classifiers side by side: train them, serve them, measure them.",
 )
-
-
-def _mount() -> None:
-    from training.cli import export, train_app
-
-    app.add_typer(train_app, name="train")
-    app.command()(export)
+app.command()(serve)
+app.add_typer(train_app, name="train")
+app.command()(export)
+app.add_typer(models_app, name="models")
 
 
 def main() -> None:
-    """Run the command line; an error that Parallax foresaw is a message and exit status 2, not a traceback."""
-    _mount()
+    """Run the command line. What Parallax foresaw is a message and exit status 2, never a traceback."""
+    command = next((arg for arg in sys.argv[1:] if not arg.startswith("-")), "")
+    if command in TRAINING_COMMANDS and "--help" not in sys.argv and find_spec("tensorflow") is None:
+        _fail(f"`parallax {command}` needs TensorFlow, which never enters the serving environment. "
+              f"Type: make train-env && .venv-train/bin/parallax {' '.join(sys.argv[1:])}")
     try:
         app()
     except ParallaxError as exc:
-        typer.secho(f"parallax: {exc}", fg=typer.colors.RED, err=True)
-        sys.exit(2)
+        _fail(str(exc))
+
+
+def _fail(message: str) -> None:
+    typer.secho(f"parallax: {message}", fg=typer.colors.RED, err=True)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,18 @@ Zips are read in place and never unpacked, so a crafted member name has nowhere 
 import hashlib
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from models.errors import DatasetError
+from models.imaging import Limits
 from models.metadata import DataFile, file_sha256
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"})
-MAX_IMAGE_BYTES = 64_000_000
-"""Of one file in a training or test set: a guard against crafted zips, not a service limit."""
+LIMITS = Limits(max_bytes=64_000_000, max_pixels=100_000_000)
+"""Of one image in a training or test set: a guard against accidents and crafted zips; large photographs are welcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,8 @@ class _ZipDataset(Dataset):
 
     def _read(self, path: PurePosixPath) -> bytes:
         member = str(path)
-        if self._zip.getinfo(member).file_size > MAX_IMAGE_BYTES:
-            raise DatasetError(f"{self.name}: {member} has more than {MAX_IMAGE_BYTES:,} bytes")
+        if self._zip.getinfo(member).file_size > LIMITS.max_bytes:
+            raise DatasetError(f"{self.name}: {member} has more than {LIMITS.max_bytes:,} bytes")
         try:
             return self._zip.read(member)
         except (OSError, RuntimeError, zipfile.BadZipFile, NotImplementedError) as exc:  # encrypted, damaged or exotic
@@ -115,8 +117,8 @@ class _FolderDataset(Dataset):
     def _read(self, path: PurePosixPath) -> bytes:
         file = self._root / path
         try:
-            if file.stat().st_size > MAX_IMAGE_BYTES:
-                raise DatasetError(f"{file} has more than {MAX_IMAGE_BYTES:,} bytes")
+            if file.stat().st_size > LIMITS.max_bytes:
+                raise DatasetError(f"{file} has more than {LIMITS.max_bytes:,} bytes")
             return file.read_bytes()
         except OSError as exc:
             raise DatasetError(f"{file} can't be read: {exc}") from exc
@@ -131,6 +133,13 @@ def open_dataset(source: str) -> Dataset:
     if path.is_file():
         return _ZipDataset(path, split or None)
     raise DatasetError(f"{name} is neither a zip file nor a folder")
+
+
+def batches(images: Iterable[LabelledImage], size: int) -> Iterator[list[LabelledImage]]:
+    """Group images into lists of `size`, the last one shorter, holding no more than one in memory."""
+    iterator = iter(images)
+    while batch := list(islice(iterator, size)):
+        yield batch
 
 
 def _one_split(source: Path, files: Sequence[PurePosixPath], split: str | None) -> list[PurePosixPath]:

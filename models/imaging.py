@@ -69,14 +69,26 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Pixels:
 
     Returns a C-contiguous uint8 array [H,W,3], RGB. Raises `ImageError`.
     """
+    kind = check(data, limits)[0]
+    return _decode_jpeg(data) if kind == "JPEG" else _decode_pillow(data, kind)
+
+
+def check(data: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[Format, int]:
+    """Hold an encoded image against the limits by its header alone, in microseconds.
+
+    Returns its format and number of pixels. Raises `ImageError`.
+    """
     if not data:
         raise EmptyImage("There are no bytes. Send the image file itself as the body.")
     if len(data) > limits.max_bytes:
         raise ImageTooLarge(f"The image has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted.")
     kind = sniff(data)
-    if kind == "JPEG":
-        return _decode_jpeg(data, limits)
-    return _decode_pillow(data, kind, limits)
+    width, height = size(data, kind)
+    if width * height > limits.max_pixels:
+        raise ImageTooLarge(f"The image is {width} x {height} pixels; at most {limits.max_pixels:,} pixels are accepted.")
+    if min(width, height) < MIN_SIDE:
+        raise ImageTooSmall(f"The image is {width} x {height} pixels; each side must have at least {MIN_SIDE}.")
+    return kind, width * height
 
 
 def sniff(data: bytes) -> Format:
@@ -94,19 +106,34 @@ def sniff(data: bytes) -> Format:
     raise UnsupportedImage("These bytes are not an image that Parallax reads. Send a JPEG, PNG, WebP, BMP or GIF file.")
 
 
-def _decode_jpeg(data: bytes, limits: Limits) -> Pixels:
+def size(data: bytes, kind: Format) -> tuple[int, int]:
+    """Width and height as the file's header states them, in microseconds and without decoding. Raises `BrokenImage`."""
     try:
-        height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
-    except ValueError:
-        return _decode_pillow(data, "JPEG", limits)
-    _check_size(width, height, limits)
-    if colorspace in ("CMYK", "YCCK"):
-        return _decode_pillow(data, "JPEG", limits)  # Pillow knows Adobe's inverted inks
+        if kind == "JPEG":
+            height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+            return width, height
+        if kind == "PNG":  # W3C PNG specification, 11.2.1: IHDR comes first
+            return _fields(">II", data, 16)
+        if kind == "GIF":  # GIF89a specification, 18: logical screen descriptor
+            return _fields("<HH", data, 6)
+        if kind == "BMP":  # BITMAPCOREHEADER has 16-bit sides, all later headers signed 32-bit ones
+            if _fields("<II", data, 14)[0] == 12:
+                return _fields("<HH", data, 18)
+            width, height = _fields("<ii", data, 18)
+            return abs(width), abs(height)
+        return _webp_canvas(data)
+    except (ValueError, struct.error) as exc:
+        raise _broken(kind) from exc
+
+
+def _decode_jpeg(data: bytes) -> Pixels:
+    if simplejpeg.decode_jpeg_header(data)[2] in ("CMYK", "YCCK"):
+        return _decode_pillow(data, "JPEG")  # Pillow knows Adobe's inverted inks
     try:
         pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB")
     except ValueError:
         # Either half a file or a harmless oddity (stray bytes between markers): Pillow tells one from the other.
-        return _decode_pillow(data, "JPEG", limits)
+        return _decode_pillow(data, "JPEG")
     if b"Exif\x00\x00" not in data[:65536]:
         return pixels
     return _upright(pixels, data)
@@ -128,20 +155,16 @@ def _upright(pixels: Pixels, data: bytes) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-def _decode_pillow(data: bytes, kind: Format, limits: Limits) -> Pixels:
-    if kind == "WEBP":
-        _check_size(*_webp_canvas(data), limits)  # Pillow allocates the canvas as soon as it opens a WebP
+def _decode_pillow(data: bytes, kind: Format) -> Pixels:
     try:
         with Image.open(io.BytesIO(data), formats=[kind]) as image:
-            _check_size(*image.size, limits)
             image.load()
-            _check_size(*image.size, limits)  # a GIF frame may be larger than its screen
             return _to_rgb(ImageOps.exif_transpose(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
-        raise ImageTooLarge(f"The image has more than {limits.max_pixels:,} pixels; send a smaller one.") from exc
+        raise ImageTooLarge("A frame of the image is larger than its header says; send a plain image.") from exc
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, OverflowError, struct.error) as exc:
         # Pillow's decoders raise all of these on damaged input.
-        raise BrokenImage(f"The {kind} file is truncated or corrupt. Send the whole file.") from exc
+        raise _broken(kind) from exc
 
 
 def _to_rgb(image: Image.Image) -> Pixels:
@@ -156,23 +179,22 @@ def _to_rgb(image: Image.Image) -> Pixels:
     return np.asarray(image.convert("RGB"))
 
 
-def _check_size(width: int, height: int, limits: Limits) -> None:
-    if width * height > limits.max_pixels:
-        raise ImageTooLarge(f"The image is {width} x {height} pixels; at most {limits.max_pixels:,} pixels are accepted.")
-    if min(width, height) < MIN_SIDE:
-        raise ImageTooSmall(f"The image is {width} x {height} pixels; each side must have at least {MIN_SIDE}.")
-
-
 def _webp_canvas(data: bytes) -> tuple[int, int]:
-    """Width and height from the first chunk (WebP container specification, RFC 9649)."""
+    """From the first chunk (WebP container specification, RFC 9649). Pillow allocates the canvas as soon as it opens a WebP."""
     chunk = data[12:16]
-    try:
-        if chunk == b"VP8X":
-            return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
-        if chunk == b"VP8L":
-            (bits,) = struct.unpack_from("<I", data, 21)
-            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-        width, height = struct.unpack_from("<HH", data, 26)
-        return width & 0x3FFF, height & 0x3FFF
-    except struct.error as exc:
-        raise BrokenImage("The WEBP file is truncated or corrupt. Send the whole file.") from exc
+    if chunk == b"VP8X":
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if chunk == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = _fields("<HH", data, 26)
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _fields(layout: str, data: bytes, offset: int) -> tuple[int, int]:
+    first, second = struct.unpack_from(layout, data, offset)
+    return first, second
+
+
+def _broken(kind: Format) -> BrokenImage:
+    return BrokenImage(f"The {kind} file is truncated or corrupt. Send the whole file.")

@@ -45,12 +45,17 @@ class InputSpec(_Frozen):
     resize: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = "bilinear"
 
 
-class Variant(_Frozen):
-    """One ONNX file of a version."""
+class StoredFile(_Frozen):
+    """A file beside the card."""
 
     file: FileName
-    precision: Precision
     sha256: Digest
+
+
+class Variant(StoredFile):
+    """One ONNX file of a version."""
+
+    precision: Precision
     test_accuracy: float | None = Field(default=None, ge=0, le=1)
     """Of this very file through `imaging.load`, on the first test set of `tests`; None until it met one."""
 
@@ -126,8 +131,9 @@ class ModelCard(_Frozen):
     """In the order of the model's scores."""
     input: InputSpec
     variants: Annotated[list[Variant], Field(min_length=1)]
-    golden: FileName = "golden.npz"
-    golden_sha256: Digest
+    golden: StoredFile
+    keras: StoredFile | None = None
+    """The trained network itself: to export, quantise or fine-tune again. Never served."""
     training: TrainingFacts | None = None
     """None for a model that was trained elsewhere."""
     tests: list[TestResult] = Field(default_factory=list)
@@ -140,6 +146,11 @@ class ModelCard(_Frozen):
         if len(set(precisions)) != len(precisions):
             raise ValueError("a precision stands twice")
         return self
+
+    @property
+    def files(self) -> list[StoredFile]:
+        """Every file that the card vouches for."""
+        return [*self.variants, self.golden, *([self.keras] if self.keras else [])]
 
     def variant(self, precision: Precision) -> Variant | None:
         """The file of a precision, if the version has one."""
@@ -165,6 +176,11 @@ def write_card(folder: Path, card: ModelCard) -> None:
     part = folder / f".{CARD_FILE}.part"
     part.write_text(json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     part.replace(folder / CARD_FILE)
+
+
+def stored_file(path: Path) -> StoredFile:
+    """Describe a file for its card."""
+    return StoredFile(file=path.name, sha256=file_sha256(path))
 
 
 def file_sha256(path: Path) -> str:

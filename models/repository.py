@@ -22,16 +22,14 @@ class StoredModel:
 
     def verify(self) -> None:
         """Compare every file with its digest. Raises `BrokenModel`."""
-        expected = {variant.file: variant.sha256 for variant in self.card.variants}
-        expected[self.card.golden] = self.card.golden_sha256
-        for name, digest in expected.items():
-            path = self.folder / name
-            where = f"{self.card.name}/{self.card.version}/{name}"
+        for file in self.card.files:
+            path = self.folder / file.file
+            where = f"{self.card.name}/{self.card.version}/{file.file}"
             try:
                 found = file_sha256(path)
             except OSError as exc:
                 raise BrokenModel(f"{where} can't be read: {exc.strerror or exc}") from exc
-            if found != digest:
+            if found != file.sha256:
                 raise BrokenModel(f"{where} is not the file that {self.card.name}'s card describes: its SHA-256 differs")
 
 

@@ -6,24 +6,20 @@ the cut an image falls, whether it stands in an excluded set, and whether two co
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from models import imaging
-from models.datasets import MAX_IMAGE_BYTES, Dataset, LabelledImage, open_dataset
+from models.datasets import LIMITS, Dataset, LabelledImage, batches, open_dataset
 from models.errors import DatasetError, ImageError
 from models.machine import usable_cpus
 from models.metadata import Counts, DataFile, InputSpec
-
-LIMITS = imaging.Limits(max_bytes=MAX_IMAGE_BYTES, max_pixels=100_000_000)
-"""Training images are the owner's own: only accidents are kept out, large photographs are not."""
 
 Advance = Callable[[], None]
 
@@ -141,16 +137,10 @@ def _decode_all(sets: Sequence[Dataset], spec: InputSpec, advance: Advance) -> I
         return _Decoded(image.path, image.label, pixel_digest(pixels), imaging.resize(pixels, spec))
 
     with ThreadPoolExecutor(usable_cpus()) as pool:
-        for images in _batched((image for dataset in sets for image in dataset), 64):
+        for images in batches((image for dataset in sets for image in dataset), 64):
             for decoded in pool.map(decode, images):
                 advance()
                 yield decoded
-
-
-def _batched(items: Iterable[LabelledImage], size: int) -> Iterator[list[LabelledImage]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
 
 
 def _conflicts(digests: Sequence[str | None], targets: npt.NDArray[np.int64]) -> set[str]:

@@ -1,0 +1,132 @@
+"""`parallax models`: look into the store, check it, judge it, tidy it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from models.cli_options import SeveralValues
+from models.errors import ModelError, UsageError
+from models.machine import usable_cpus
+from models.repository import Repository, StoredModel
+from models.workspace import data_dir, models_dir
+
+models_app = typer.Typer(no_args_is_help=True, help="List, show, verify, evaluate and delete the models of the store.")
+console = Console()
+
+Name = Annotated[str, typer.Argument(help="NAME for the newest version, or NAME/VERSION.")]
+Store = Annotated[Path | None, typer.Option(help="Where models are kept [default: PARALLAX_MODELS_DIR or models/store].")]
+
+
+@models_app.command("list")
+def list_models(store: Store = None) -> None:
+    """All versions, those that are broken too."""
+    repository = _repository(store)
+    listing = repository.scan()
+    if not listing.models and not listing.broken:
+        console.print(f"{repository.root} holds no model. `parallax train cnn --data FOLDER` makes one.")
+        return
+    table = Table("model", "classes", "input", "precision", "validation", "test", "trained")
+    for stored in listing.models:
+        card = stored.card
+        facts = card.training
+        table.add_row(
+            f"{card.name}/{card.version}",
+            str(len(card.labels)),
+            f"{card.input.width} x {card.input.height}",
+            ", ".join(variant.precision for variant in card.variants),
+            f"{facts.validation.value:.1%}" if facts else "",
+            ", ".join(f"{variant.test_accuracy:.1%}" for variant in card.variants if variant.test_accuracy is not None) or "not yet",
+            f"{facts.finished:%Y-%m-%d}, {facts.minutes:.0f} min, {facts.usd:.2f} USD" if facts else "elsewhere",
+        )
+    console.print(table)
+    for broken in listing.broken:
+        console.print(f"[red]broken[/] {broken.name}/{broken.version}: {broken.reason}", highlight=False)
+
+
+@models_app.command()
+def show(name: Name, store: Store = None) -> None:
+    """The card of a version, as JSON."""
+    typer.echo(_get(_repository(store), name).card.model_dump_json(indent=2))
+
+
+@models_app.command()
+def verify(name: Annotated[str | None, typer.Argument(help="NAME, or NAME/VERSION; left out: all.")] = None, store: Store = None) -> None:
+    """Compare every file with its digest and run the golden vectors. Exit status 1 if a version is unfit."""
+    repository = _repository(store)
+    listing = repository.scan()
+    chosen = listing.models if name is None else [_get(repository, name)]
+    unfit = 0
+    if name is None:
+        for broken in listing.broken:
+            unfit += 1
+            console.print(f"[red]unfit[/] {broken.name}/{broken.version}: {broken.reason}", highlight=False)
+    for stored in chosen:
+        where = f"{stored.card.name}/{stored.card.version}"
+        try:
+            difference = _check(stored)
+        except ModelError as exc:
+            unfit += 1
+            console.print(f"[red]unfit[/] {where}: {exc}", highlight=False)
+        else:
+            console.print(f"[green]sound[/] {where}: golden scores differ by at most {difference:.1e}", highlight=False)
+    if unfit:
+        raise typer.Exit(1)
+
+
+@models_app.command(cls=SeveralValues)
+def evaluate(
+    name: Name,
+    test: Annotated[list[str], typer.Option(help="Labelled test images: zips, folders, addresses; SOURCE#SPLIT for one of several.")],
+    store: Store = None,
+) -> None:
+    """Meet a test set, once per version, and write the result into model.json.
+
+    Once, because whoever looks twice begins to choose by it. Every precision of the version is judged, file by file.
+    """
+    from models.evaluation import evaluate as judge
+
+    repository = _repository(store)
+    judge(repository, _get(repository, name), test, data_dir() / "downloads", console)
+
+
+@models_app.command()
+def delete(
+    name: Annotated[str, typer.Argument(help="NAME/VERSION.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    store: Store = None,
+) -> None:
+    """Remove one version, sound or broken."""
+    model, _, version = name.partition("/")
+    if not version:
+        raise UsageError(f"name the version to delete, as in {model}/1")
+    repository = _repository(store)
+    if not yes:
+        typer.confirm(f"Delete {model}/{version} from {repository.root}?", abort=True)
+    repository.delete(model, version)
+    console.print(f"deleted {model}/{version}", highlight=False)
+
+
+def _check(stored: StoredModel) -> float:
+    from models import golden
+    from models.runtime import OnnxModel
+
+    stored.verify()
+    card = stored.card
+    worst = 0.0
+    for variant in card.variants:
+        model = OnnxModel(stored.folder / variant.file, threads=usable_cpus())
+        path = stored.folder / card.golden.file
+        worst = max(worst, golden.check(path, card.input, variant.precision, model.run, model.provider))
+    return worst
+
+
+def _repository(store: Path | None) -> Repository:
+    return Repository(store or models_dir())
+
+
+def _get(repository: Repository, name: str) -> StoredModel:
+    model, _, version = name.partition("/")
+    return repository.get(model, version or None)

@@ -1,0 +1,59 @@
+"""Runs an ONNX file that keeps the contract of `metadata`: uint8 RGB in, softmax scores out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from models.errors import BrokenModel
+from models.metadata import INPUT_NAME, OUTPUT_NAME
+
+Provider: TypeAlias = str | tuple[str, dict[str, Any]]
+
+CPU: tuple[Provider, ...] = ("CPUExecutionProvider",)
+
+
+class OnnxModel:
+    """An inference session. `run` may be called from several threads at once."""
+
+    def __init__(self, path: Path, *, threads: int, providers: Sequence[Provider] = CPU) -> None:
+        """Load a file on the first of `providers` that works. Raises `BrokenModel` if the file is no model of ours.
+
+        `threads` are used by each call; with one, a call runs on the thread that makes it and many may run side by side.
+        """
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads  # always stated: onnxruntime would count the host's processors
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads must not burn a container's share
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+        except Exception as exc:  # onnxruntime raises a dozen types of its own, rooted in RuntimeError or Exception
+            raise BrokenModel(f"{path.name} can't be loaded: {exc}") from exc
+        self._check_contract(path)
+
+    @property
+    def provider(self) -> str:
+        """The execution provider in use, such as `CPUExecutionProvider`."""
+        return str(self._session.get_providers()[0])
+
+    @property
+    def classes(self) -> int | None:
+        """Number of scores per image, if the file states it."""
+        size = self._session.get_outputs()[0].shape[-1]
+        return size if isinstance(size, int) else None
+
+    def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Scores float32 [N, classes] of RGB images uint8 [N, height, width, 3]."""
+        (scores,) = self._session.run([OUTPUT_NAME], {INPUT_NAME: images})
+        return np.asarray(scores, np.float32)
+
+    def _check_contract(self, path: Path) -> None:
+        inputs = [(value.name, value.type) for value in self._session.get_inputs()]
+        outputs = [(value.name, value.type) for value in self._session.get_outputs()]
+        if inputs != [(INPUT_NAME, "tensor(uint8)")] or outputs != [(OUTPUT_NAME, "tensor(float)")]:
+            raise BrokenModel(f"{path.name} must map uint8 {INPUT_NAME!r} to float32 {OUTPUT_NAME!r}; it has {inputs} -> {outputs}")

@@ -1,0 +1,1 @@
+"""The microservice: classifiers behind one HTTP API."""

@@ -1,0 +1,1 @@
+"""HTTP: the only room, beside `app.py`, that knows FastAPI."""

@@ -1,0 +1,82 @@
+"""Who may ask: named API keys, or, without any, only this machine's own programs."""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+
+from service.errors import ConfigurationError, ForeignOrigin, MissingKey
+from service.settings import Settings
+
+MIN_KEY_LENGTH = 16
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+class Guard:
+    """Checks one request's headers; the strategy follows from the settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises `ConfigurationError` if keys are malformed, or if there are none and anyone could reach the service."""
+        self._digests = {name: _digest(key) for name, key in _read_keys(settings).items()}
+        self._loopback = settings.loopback
+        if not self._digests and not self._loopback and not settings.allow_anonymous:
+            raise ConfigurationError(
+                f"PARALLAX_HOST={settings.host} is reachable by others, and no API key guards the service. "
+                "Set PARALLAX_API_KEYS=name:key, or PARALLAX_ALLOW_ANONYMOUS=true if it is meant to be open."
+            )
+
+    @property
+    def keyed(self) -> bool:
+        """Whether a key is needed."""
+        return bool(self._digests)
+
+    def check(self, headers: Headers) -> str:
+        """Return the caller's name. Raises `MissingKey` or `ForeignOrigin`."""
+        if self._digests:
+            return self._name_of(headers)
+        self._check_site(headers)
+        return "anonymous"
+
+    def _name_of(self, headers: Headers) -> str:
+        scheme, _, credential = headers.get("authorization", "").partition(" ")
+        key = headers.get("x-api-key") or (credential.strip() if scheme.lower() == "bearer" else "")
+        given = _digest(key)
+        # Every digest is compared in constant time and none is skipped: the time tells neither key nor name.
+        names = [name for name, digest in self._digests.items() if hmac.compare_digest(digest, given)]
+        if not key or not names:
+            raise MissingKey("Send a valid key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
+        return names[0]
+
+    def _check_site(self, headers: Headers) -> None:
+        """Without keys, a page that a local browser visits must not use the service as its visitor (CSRF, DNS rebinding)."""
+        host = headers.get("host", "")
+        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+        if self._loopback and name.lower() not in LOOPBACK_NAMES:
+            raise ForeignOrigin(f"This service answers to localhost only, not to {name[:100]!r}.")
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != host:
+            raise ForeignOrigin("A page of another site can't use this service. API keys (PARALLAX_API_KEYS) would allow it.")
+
+
+def _read_keys(settings: Settings) -> Mapping[str, str]:
+    entries = settings.api_keys.get_secret_value().split(",")
+    if settings.api_keys_file is not None:
+        try:
+            entries += settings.api_keys_file.read_text(encoding="utf-8").splitlines()
+        except OSError as exc:
+            raise ConfigurationError(f"PARALLAX_API_KEYS_FILE can't be read: {exc}") from exc
+    keys: dict[str, str] = {}
+    for entry in filter(None, (entry.strip() for entry in entries)):
+        name, colon, key = entry.partition(":")
+        if not colon or not name or len(key) < MIN_KEY_LENGTH:
+            raise ConfigurationError(f"API keys are name:key with keys of at least {MIN_KEY_LENGTH} characters; an entry is not")
+        if name in keys:
+            raise ConfigurationError(f"API key name {name!r} stands twice")
+        keys[name] = key
+    return keys
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

@@ -1,0 +1,71 @@
+"""`GET /v1/backends`: what is served, on what, and how it does."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from service import errors
+from service.api.classify import GUARD_ERRORS
+from service.api.problems import responses
+from service.api.requests import services
+from service.api.schemas import BackendInfo, BackendList
+from service.errors import UnknownBackend
+from service.registry import Failure, Registry, Running
+
+router = APIRouter(prefix="/v1/backends", tags=["backends"])
+
+
+@router.get("", response_model=BackendList, responses=responses(*GUARD_ERRORS), summary="All backends")
+async def list_backends(request: Request) -> Response:
+    """Everything that is served, and every version that could not be, with the reason."""
+    registry = services(request).registry
+    shown = [_describe(registry, running) for running in registry.running]
+    shown += [_describe_failure(failure) for failure in registry.failures]
+    return JSONResponse({"backends": shown, "default": registry.default})
+
+
+@router.get(
+    "/{name}",
+    response_model=BackendList,
+    responses=responses(*GUARD_ERRORS, errors.UnknownBackend),
+    summary="The versions of one backend",
+)
+async def get_backend(request: Request, name: str) -> Response:
+    """The loaded versions of a backend, newest first, and those that failed."""
+    registry = services(request).registry
+    shown = [_describe(registry, running) for running in registry.running if running.identity.name == name]
+    shown += [_describe_failure(failure) for failure in registry.failures if failure.name == name]
+    if not shown:
+        names = ", ".join(sorted({running.identity.name for running in registry.running})) or "none"
+        raise UnknownBackend(f"There is no backend {name!r}. There are: {names}.")
+    return JSONResponse({"backends": shown, "default": registry.default})
+
+
+def _describe(registry: Registry, running: Running) -> dict[str, Any]:
+    identity = running.identity
+    info = BackendInfo(
+        name=identity.name,
+        kind=identity.kind,
+        version=identity.version,
+        state="ready",
+        default=identity.name == registry.default,
+        precision=identity.precision,
+        provider=identity.provider,
+        labels=list(identity.labels),
+        queue={
+            "held": running.admission.held,
+            "waiting": running.batcher.waiting,
+            "running_batches": running.batcher.running,
+            "max_queue": running.admission.max_queue,
+        },  # type: ignore[arg-type]  # pydantic builds it
+        counters=vars(running.counters),  # type: ignore[arg-type]  # pydantic builds it
+        **running.backend.describe(),
+    )
+    return info.model_dump(exclude_none=True)
+
+
+def _describe_failure(failure: Failure) -> dict[str, Any]:
+    info = BackendInfo(name=failure.name, kind="onnx", version=failure.version, state="failed", reason=failure.reason)
+    return info.model_dump(exclude_none=True)

@@ -1,0 +1,121 @@
+"""The one table from errors to status codes, and RFC 9457 bodies made from it. OpenAPI's `responses` come from it too."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from models import errors as shared
+from models.errors import ParallaxError
+from service import errors
+from service.api.schemas import Problem
+from service.errors import Overloaded
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """What every occurrence of an error has in common."""
+
+    status: int
+    code: str
+    title: str
+
+
+TABLE: Mapping[type[ParallaxError], ProblemType] = {
+    shared.EmptyImage: ProblemType(400, "empty-image", "The body is empty"),
+    shared.UnsupportedImage: ProblemType(415, "unsupported-image", "Not an image that Parallax reads"),
+    shared.BrokenImage: ProblemType(422, "broken-image", "The image is truncated or corrupt"),
+    shared.ImageTooLarge: ProblemType(413, "image-too-large", "The image has too many pixels"),
+    shared.ImageTooSmall: ProblemType(422, "image-too-small", "The image has too few pixels"),
+    errors.BadParameter: ProblemType(422, "bad-parameter", "A parameter makes no sense"),
+    errors.BadMultipart: ProblemType(400, "bad-multipart", "The multipart body has no usable image part"),
+    errors.BodyTooLarge: ProblemType(413, "body-too-large", "The body has too many bytes"),
+    errors.BodyTooSlow: ProblemType(408, "body-too-slow", "The body did not arrive in time"),
+    errors.UnknownBackend: ProblemType(404, "unknown-backend", "There is no such backend"),
+    errors.UnknownVersion: ProblemType(404, "unknown-version", "That version is not loaded"),
+    errors.MissingKey: ProblemType(401, "missing-key", "An API key is needed"),
+    errors.ForeignOrigin: ProblemType(403, "foreign-origin", "Requests from other sites are refused"),
+    errors.QueueFull: ProblemType(429, "queue-full", "The backend's queue is full"),
+    errors.UploadsFull: ProblemType(429, "uploads-full", "Too many uploads are under way"),
+    errors.NotReady: ProblemType(503, "not-ready", "The backend is not loaded"),
+    errors.Closing: ProblemType(503, "closing", "The service is stopping"),
+    errors.DeadlineExceeded: ProblemType(504, "deadline-exceeded", "The deadline passed before inference"),
+    errors.BackendFailed: ProblemType(500, "backend-failed", "The backend failed"),
+}
+
+INTERNAL = ProblemType(500, "internal-error", "Something went wrong inside")
+FRAMEWORK = {404: ("not-found", "There is no such route"), 405: ("method-not-allowed", "The route has no such method")}
+
+
+def problem_type(exc: Exception) -> ProblemType:
+    """The row of the table for an error, or for the nearest of its ancestors."""
+    for kind in type(exc).__mro__:
+        if row := TABLE.get(kind):
+            return row
+    if isinstance(exc, RequestValidationError):
+        return TABLE[errors.BadParameter]
+    if isinstance(exc, HTTPException):
+        phrase = HTTPStatus(exc.status_code).phrase
+        code, title = FRAMEWORK.get(exc.status_code, (phrase.lower().replace(" ", "-"), phrase))
+        return ProblemType(exc.status_code, code, title)
+    return INTERNAL
+
+
+def problem(exc: Exception, request_id: str) -> dict[str, Any]:
+    """The body: RFC 9457, with `code` for programs and `request_id` for the log."""
+    row = problem_type(exc)
+    return {
+        "type": f"urn:parallax:problem:{row.code}",
+        "title": row.title,
+        "status": row.status,
+        "detail": _detail(exc),
+        "code": row.code,
+        "request_id": request_id,
+    }
+
+
+def problem_response(exc: Exception, request_id: str) -> Response:
+    """The whole response, with the headers that its status asks for."""
+    body = problem(exc, request_id)
+    headers = {}
+    if isinstance(exc, HTTPException) and exc.headers:
+        headers.update(exc.headers)  # Allow, of a 405
+    if isinstance(exc, Overloaded):
+        headers["Retry-After"] = str(exc.retry_after)
+    if body["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = "1"
+    if body["status"] == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    if body["status"] == HTTPStatus.REQUEST_TIMEOUT:
+        headers["Connection"] = "close"  # the rest of that body is not waited for
+    return Response(json.dumps(body), body["status"], headers, MEDIA_TYPE)
+
+
+def responses(*kinds: type[ParallaxError]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI `responses` for the errors that a route may answer with; those of one status share an entry."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        row = TABLE[kind]
+        entry = found.setdefault(row.status, {"description": "", "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}})
+        line = f"`{row.code}`: {row.title}."
+        entry["description"] = f"{entry['description']} {line}".strip()
+        if issubclass(kind, Overloaded):
+            entry["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+    return dict(sorted(found.items()))
+
+
+def _detail(exc: Exception) -> str:
+    if isinstance(exc, RequestValidationError):
+        return "; ".join(f"{'.'.join(map(str, error['loc'][1:]))}: {error['msg']}" for error in exc.errors())
+    if isinstance(exc, HTTPException):
+        return str(exc.detail)
+    if isinstance(exc, ParallaxError):
+        return str(exc)
+    return "The log has the cause, under this request id."

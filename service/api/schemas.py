@@ -1,0 +1,111 @@
+"""The bodies that callers see, as OpenAPI describes them."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.domain import Prediction
+from service.telemetry import milliseconds
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str = Field(examples=["urn:parallax:problem:broken-image"])
+    title: str
+    status: int
+    detail: str
+    code: str = Field(examples=["broken-image"])
+    request_id: str
+
+
+class LabelProbability(BaseModel):
+    """One class with its probability."""
+
+    label: str = Field(examples=["forest"])
+    probability: float = Field(examples=[0.987])
+
+
+class TimingMs(BaseModel):
+    """Milliseconds by stage."""
+
+    queue: float
+    decode: float
+    infer: float
+    total: float
+
+
+class Classified(BaseModel):
+    """What one backend says of one image, most probable first."""
+
+    backend: str
+    version: str
+    precision: str
+    provider: str
+    predictions: list[LabelProbability]
+    timing_ms: TimingMs
+    request_id: str
+
+
+class Compared(BaseModel):
+    """What each backend says of one image: its result, or its problem."""
+
+    results: dict[str, Classified | Problem]
+    agree: bool | None = Field(description="Whether all who answered name the same label; null if fewer than two answered.")
+    request_id: str
+
+
+class Counters(BaseModel):
+    """What became of the requests since the backend was loaded."""
+
+    answered: int
+    failed: int
+    refused: int
+
+
+class Queue(BaseModel):
+    """Requests that the backend holds now."""
+
+    held: int
+    waiting: int
+    running_batches: int
+    max_queue: int
+
+
+class BackendInfo(BaseModel):
+    """A backend: what it is, what it runs on, how it does."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    kind: str
+    version: str
+    state: str = Field(description="`ready`, or `failed` with a reason.")
+    default: bool = False
+    precision: str | None = None
+    provider: str | None = None
+    labels: list[str] | None = None
+    queue: Queue | None = None
+    counters: Counters | None = None
+    reason: str | None = None
+
+
+class BackendList(BaseModel):
+    """All backends, those that failed to load among them."""
+
+    backends: list[BackendInfo]
+    default: str
+
+
+def classified(prediction: Prediction, request_id: str) -> dict[str, Any]:
+    """Body of a `Classified`, built without validation: every value is ours."""
+    identity = prediction.backend
+    return {
+        "backend": identity.name,
+        "version": identity.version,
+        "precision": identity.precision,
+        "provider": identity.provider,
+        "predictions": [{"label": ranked.label, "probability": round(ranked.probability, 6)} for ranked in prediction.ranked],
+        "timing_ms": milliseconds(prediction.timings),
+        "request_id": request_id,
+    }

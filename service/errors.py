@@ -1,0 +1,106 @@
+"""What can go wrong while serving. Nothing here knows HTTP: `api/problems.py` says which status each becomes.
+
+    ParallaxError                     (models/errors.py, with the image and model errors)
+    └── ServiceError
+        ├── ConfigurationError        the service can't start as it was told to
+        ├── RequestError              the caller can mend it
+        │   ├── BadParameter          a query parameter or header makes no sense
+        │   ├── BadMultipart          a multipart body without a usable `image` part
+        │   ├── BodyTooLarge          more bytes than accepted
+        │   ├── BodyTooSlow           the body did not arrive in time
+        │   ├── UnknownBackend        no such name
+        │   ├── UnknownVersion        that version is not loaded
+        │   ├── MissingKey            no API key, or a wrong one
+        │   └── ForeignOrigin         a browser on another site, while no keys guard the service
+        ├── Overloaded                come back later; nothing was begun
+        │   ├── QueueFull             the backend's queue
+        │   └── UploadsFull           the budget of bytes under way
+        ├── NotServing                not yet, or no longer
+        │   ├── NotReady              the backend is not loaded
+        │   └── Closing               the service is stopping
+        ├── DeadlineExceeded          dropped before inference: the answer would have come too late
+        └── BackendFailed             the model itself raised
+"""
+
+from models.errors import ParallaxError
+
+
+class ServiceError(ParallaxError):
+    """Root of what goes wrong while serving."""
+
+
+class ConfigurationError(ServiceError):
+    """The service can't start as it was told to."""
+
+
+class RequestError(ServiceError):
+    """The caller can mend it."""
+
+
+class BadParameter(RequestError):
+    """A query parameter or header makes no sense."""
+
+
+class BadMultipart(RequestError):
+    """A multipart body without a usable `image` part."""
+
+
+class BodyTooLarge(RequestError):
+    """More bytes than accepted."""
+
+
+class BodyTooSlow(RequestError):
+    """The body did not arrive in time."""
+
+
+class UnknownBackend(RequestError):
+    """No backend has that name."""
+
+
+class UnknownVersion(RequestError):
+    """That version is not loaded."""
+
+
+class MissingKey(RequestError):
+    """No API key, or a wrong one."""
+
+
+class ForeignOrigin(RequestError):
+    """A page of another site asks through its visitor's browser, and no keys guard the service."""
+
+
+class Overloaded(ServiceError):
+    """Come back later; nothing was begun."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        """`retry_after`: whole seconds after which it is worth another try."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class QueueFull(Overloaded):
+    """The backend's queue is full."""
+
+
+class UploadsFull(Overloaded):
+    """The budget of body bytes under way is spent."""
+
+
+class NotServing(ServiceError):
+    """Not yet, or no longer."""
+
+
+class NotReady(NotServing):
+    """The backend is not loaded."""
+
+
+class Closing(NotServing):
+    """The service is stopping."""
+
+
+class DeadlineExceeded(ServiceError):
+    """Dropped before inference: the answer would have come too late."""
+
+
+class BackendFailed(ServiceError):
+    """The model raised."""

@@ -1,0 +1,81 @@
+"""Runs the application under uvicorn, and stops it so that nothing accepted is lost."""
+
+import logging
+import signal
+import socket
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from models.errors import ParallaxError
+from service.app import create_app
+from service.errors import ConfigurationError
+from service.settings import Settings
+from service.telemetry import configure_logging
+
+log = logging.getLogger("parallax.server")
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens, and marks the service as draining on the first signal, so that its probes tell at once."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._application = app
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for server in self.servers:
+            for listener in server.sockets:
+                host, port = listener.getsockname()[:2]
+                log.info("listening", extra={"url": f"http://{f'[{host}]' if ':' in host else host}:{port}"})
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        log.info("stopping", extra={"signal": signal.Signals(sig).name, "grace_s": self.config.timeout_graceful_shutdown})
+        services = getattr(self._application.state, "services", None)
+        if services is not None:
+            services.draining = True
+        super().handle_exit(sig, frame)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; return once every accepted request is answered or the grace time is over.
+
+    Raises `ConfigurationError` if it can't start.
+    """
+    configure_logging(settings.log_level)
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="auto",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=settings.grace_s,
+    )
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # What the lifespan raised on purpose is told once, by the command line, and not as uvicorn's traceback.
+    logging.getLogger("uvicorn.error").addFilter(lambda _record: _startup_error(app) is None)
+    # After its own shutdown uvicorn raises the signal again for whoever handled it before: a stop that was asked for is a
+    # success, so nobody else may end the process for it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: None)
+    server = _Server(config, app)
+    try:
+        server.run()
+    except SystemExit as exc:
+        reason = ConfigurationError(f"the service can't listen on {settings.host}:{settings.port}; the log has the cause")
+        raise _startup_error(app) or reason from exc
+    if not server.started:
+        raise _startup_error(app) or ConfigurationError("the service was stopped before it was ready")
+
+
+def _startup_error(app: FastAPI) -> ParallaxError | None:
+    error: ParallaxError | None = getattr(app.state, "startup_error", None)
+    return error

@@ -1,0 +1,117 @@
+"""Everything that can be set, once. Each field is an environment variable `PARALLAX_<FIELD>` or a line of `.env`."""
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from models.workspace import data_dir, models_dir
+from service.errors import ConfigurationError
+
+
+class FakeSettings(BaseModel):
+    """A stand-in backend named `fake`, for trying clients: `PARALLAX_FAKE__<FIELD>`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    labels: list[str] = Field(default_factory=list)
+    """Its labels, as a JSON list; empty: there is no such backend."""
+    latency_ms: float = Field(default=0, ge=0)
+    """How long a batch takes."""
+    max_batch_size: int = Field(default=8, ge=1)
+    """Images in a batch at most."""
+    max_in_flight: int = Field(default=1, ge=1)
+    """Batches side by side."""
+
+
+class Settings(BaseSettings):
+    """The service's settings, frozen once it runs."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PARALLAX_",
+        env_nested_delimiter="__",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+    )
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Beyond loopback it takes API keys, or `PARALLAX_ALLOW_ANONYMOUS=true`."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one and logs it."""
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    """Serve `/metrics` on a port of its own as well, without a key."""
+    models_dir: Path = Field(default_factory=models_dir)
+    """The store to serve: folders `<name>/<version>/`."""
+    data_dir: Path = Field(default_factory=data_dir)
+    """What the service writes."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`cuda`: refuse to start without a working GPU; `auto`: use one if it is there, and say so if not."""
+    precision: Literal["auto", "fp32", "int8", "fp16"] = "auto"
+    """Which variant of a model to serve; `auto`: fp32 on a CPU, fp16 on a GPU, or what there is."""
+    gpu_mem_limit_bytes: int = Field(default=0, ge=0)
+    """Bound on the CUDA memory arena of each model; 0: none."""
+    cpus: float | None = Field(default=None, gt=0)
+    """CPUs to plan threads for; unset: the container's quota, else the affinity mask."""
+    default_backend: str = "cnn"
+    """Backend of a request that names none. If it is unset and there is no `cnn`, the first by name."""
+    keep_versions: int = Field(default=1, ge=1)
+    """How many versions of each model to serve, newest first."""
+    api_keys: Annotated[SecretStr, NoDecode] = SecretStr("")
+    """`name:key,name:key`; sent as `Authorization: Bearer KEY` or `X-API-Key: KEY`. Keys have at least 16 characters."""
+    api_keys_file: Path | None = None
+    """A file with a `name:key` on each line, instead or as well."""
+    allow_anonymous: bool = False
+    """Listen beyond loopback without API keys."""
+    max_body_bytes: int = Field(default=6_000_000, ge=1)
+    """Bytes of one image at most."""
+    max_inflight_bytes: int = Field(default=256_000_000, ge=1)
+    """Bytes of all bodies in memory together."""
+    max_pixels: int = Field(default=25_000_000, ge=64)
+    """Pixels of one image at most, read from its header before it is decoded."""
+    max_queue: int = Field(default=256, ge=1)
+    """Requests that one backend holds at most, waiting and running; more are told 429."""
+    max_wait_ms: float = Field(default=0, ge=0)
+    """How long a batch that is not full waits for more images. 0: a batch is what came while the lanes were busy."""
+    deadline_ms: int = Field(default=30_000, ge=1)
+    """An image that waited longer is dropped before inference; a request may ask for less in `X-Deadline-Ms`."""
+    body_timeout_s: float = Field(default=20, gt=0)
+    """How long a body may take to arrive."""
+    grace_s: int = Field(default=25, ge=0)
+    """On SIGTERM, how long accepted requests may take to finish. Kubernetes kills after 30 s by default."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """`info` logs start, stop and every refused request; `debug` logs every request."""
+    fake: FakeSettings = FakeSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.max_inflight_bytes < self.max_body_bytes:
+            raise ValueError("PARALLAX_MAX_INFLIGHT_BYTES must not be less than PARALLAX_MAX_BODY_BYTES: no upload would fit")
+        return self
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read environment and `.env`; overrides that are None say nothing. Raises `ConfigurationError` naming the variable at fault."""
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as exc:
+        lines = []
+        for error in exc.errors(include_url=False, include_input=False, include_context=False):
+            variable = "PARALLAX_" + "__".join(str(part) for part in error["loc"]).upper() if error["loc"] else "settings"
+            lines.append(f"{variable}: {error['msg'].removeprefix('Value error, ')}")
+        raise ConfigurationError("; ".join(lines)) from None  # the cause would repeat the values, secrets among them

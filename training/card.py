@@ -1,0 +1,52 @@
+"""`CARD.md`: what a person should know before relying on a model."""
+
+from models.metadata import ModelCard, TrainingFacts
+
+INTEL_ARCHIVES = ("intel", "seg_train", "IntelImageClassification")
+
+
+def card_text(card: ModelCard) -> str:
+    """Markdown for a freshly trained model. It repeats nothing that changes later: `model.json` has the test results."""
+    facts = card.training
+    if facts is None:
+        raise ValueError("a model of unknown training has no card to write")
+    counts = facts.counts
+    value = facts.validation
+    return f"""# {card.name}
+
+Classifies an image into one of {len(card.labels)} classes: {", ".join(card.labels)}.
+Input: RGB, resized to {card.input.width} x {card.input.height} ({card.input.resize}); {facts.parameters:,} parameters.
+
+## How it was made
+
+- recipe `{facts.recipe}`, seed {facts.seed}: {facts.epochs} epochs, the best of them {facts.best_epoch}; {facts.minutes:.0f} minutes on
+  {facts.cores} cores, about {facts.usd:.2f} USD
+- {counts.train:,} images to learn from, {counts.validation:,} to choose by; dropped: {counts.left_out} by name, {counts.unreadable} unreadable,
+  {counts.in_excluded_set} that also stand in the test set, {counts.conflicting_duplicates} duplicates under two labels
+- data: {_data(facts)}
+
+## How well it does
+
+- validation: {value.value:.1%} (95 % interval {value.low:.1%} to {value.high:.1%}); it was chosen by this figure, so it flatters
+- test: see `tests` in `model.json`, or `parallax models show {card.name}`
+
+## Limits of use
+
+- It knows its {len(card.labels)} classes and nothing else: an image of anything else still gets one of them, often with confidence.
+- It learnt from the images named above. Other cameras, seasons, places or crops than theirs lower its accuracy; measure it on
+  your own images (`parallax models evaluate {card.name} --test ...`) before you rely on it.
+{_data_limits(facts)}"""
+
+
+def _data(facts: TrainingFacts) -> str:
+    return ", ".join(f"{file.name} ({file.images:,} images, SHA-256 {file.sha256[:12]}...)" for file in facts.data)
+
+
+def _data_limits(facts: TrainingFacts) -> str:
+    """Terms that come with known data; of one's own, one knows them oneself."""
+    if any(file.name.startswith(INTEL_ARCHIVES) for file in facts.data):
+        return (
+            "- The Intel scenes are offered for research; about 4 % of their labels are wrong or undecidable, so no honest test result\n"
+            "  exceeds 96 %. Glacier and mountain, buildings and street are the pairs that it mistakes most.\n"
+        )
+    return "- The terms of the images it learnt from apply to what is done with it.\n"
