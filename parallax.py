@@ -27,8 +27,10 @@ def main() -> None:
     """Run the command line. What Parallax foresaw is a message and exit status 2, never a traceback."""
     command = next((arg for arg in sys.argv[1:] if not arg.startswith("-")), "")
     if command in TRAINING_COMMANDS and "--help" not in sys.argv and find_spec("tensorflow") is None:
-        _fail(f"`parallax {command}` needs TensorFlow, which never enters the serving environment. "
-              f"Type: make train-env && .venv-train/bin/parallax {' '.join(sys.argv[1:])}")
+        _fail(
+            f"`parallax {command}` needs TensorFlow, which never enters the serving environment. "
+            f"Type: make train-env && .venv-train/bin/parallax {' '.join(sys.argv[1:])}"
+        )
     try:
         app()
     except ParallaxError as exc:

@@ -38,7 +38,8 @@ def list_models(store: Store = None) -> None:
             f"{card.input.width} x {card.input.height}",
             ", ".join(variant.precision for variant in card.variants),
             f"{facts.validation.value:.1%}" if facts else "",
-            ", ".join(f"{variant.test_accuracy:.1%}" for variant in card.variants if variant.test_accuracy is not None) or "not yet",
+            ", ".join(f"{variant.test_accuracy:.1%}" for variant in card.variants if variant.test_accuracy is not None)
+            or "not yet",
             f"{facts.finished:%Y-%m-%d}, {facts.minutes:.0f} min, {facts.usd:.2f} USD" if facts else "elsewhere",
         )
     console.print(table)
@@ -53,7 +54,9 @@ def show(name: Name, store: Store = None) -> None:
 
 
 @models_app.command()
-def verify(name: Annotated[str | None, typer.Argument(help="NAME, or NAME/VERSION; left out: all.")] = None, store: Store = None) -> None:
+def verify(
+    name: Annotated[str | None, typer.Argument(help="NAME, or NAME/VERSION; left out: all.")] = None, store: Store = None
+) -> None:
     """Compare every file with its digest and run the golden vectors. Exit status 1 if a version is unfit."""
     repository = _repository(store)
     listing = repository.scan()
@@ -79,7 +82,9 @@ def verify(name: Annotated[str | None, typer.Argument(help="NAME, or NAME/VERSIO
 @models_app.command(cls=SeveralValues)
 def evaluate(
     name: Name,
-    test: Annotated[list[str], typer.Option(help="Labelled test images: zips, folders, addresses; SOURCE#SPLIT for one of several.")],
+    test: Annotated[
+        list[str], typer.Option(help="Labelled test images: zips, folders, addresses; SOURCE#SPLIT for one of several.")
+    ],
     store: Store = None,
 ) -> None:
     """Meet a test set, once per version, and write the result into model.json.

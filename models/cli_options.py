@@ -1,8 +1,8 @@
 """Options that take several values after one name, as a shell's pattern gives them: `--data part*.zip`."""
 
 from collections.abc import Iterable
+from typing import Any
 
-from typer import Context
 from typer.core import TyperCommand, TyperOption
 
 
@@ -12,7 +12,7 @@ class SeveralValues(TyperCommand):
     The parser alone would read B as an argument, or worse, as a value of something else.
     """
 
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  # a type that typer keeps to itself
         names = {name for option in self.params if isinstance(option, TyperOption) and option.multiple for name in option.opts}
         return super().parse_args(ctx, list(_repeated(args, names)))
 

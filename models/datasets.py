@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 from models.errors import DatasetError
 from models.imaging import Limits
@@ -51,7 +52,7 @@ class Dataset(ABC):
         for path in self._paths:
             yield LabelledImage(f"{path.parent.name}/{path.name}", path.parent.name, self._read(path))
 
-    def __enter__(self) -> "Dataset":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

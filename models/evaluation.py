@@ -24,7 +24,9 @@ from models.tables import print_report
 BATCH = 32
 
 
-def evaluate(repository: Repository, stored: StoredModel, sources: Sequence[str], downloads: Path, console: Console) -> TestResult:
+def evaluate(
+    repository: Repository, stored: StoredModel, sources: Sequence[str], downloads: Path, console: Console
+) -> TestResult:
     """Judge every variant and record the result in the card.
 
     Raises `UsageError` if this version met these images before, `DatasetError` if they don't fit its labels, `ImageError` for
@@ -84,4 +86,3 @@ def _facts(sets: Sequence[Dataset]) -> DataFile:
 def _images(sets: Sequence[Dataset]) -> Iterator[LabelledImage]:
     for dataset in sets:
         yield from dataset
-

@@ -97,5 +97,5 @@ def _picture(width: int, height: int, seed: int) -> Image.Image:
 
 def _encode(image: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, kind, **options)  # type: ignore[arg-type]  # Pillow types the options of every format as one
+    image.save(buffer, kind, **options)
     return buffer.getvalue()

@@ -151,7 +151,11 @@ class Repository:
         return StoredModel(read_card(folder), folder)
 
     def _numbers(self, name: str) -> list[int]:
-        return sorted(int(path.name) for path in (self.root / name).iterdir() if _is_version(path)) if (self.root / name).is_dir() else []
+        return (
+            sorted(int(path.name) for path in (self.root / name).iterdir() if _is_version(path))
+            if (self.root / name).is_dir()
+            else []
+        )
 
     def _offer(self, name: str, numbers: Sequence[int]) -> str:
         if numbers:

@@ -28,7 +28,9 @@ class OnnxModel:
         options.intra_op_num_threads = threads  # always stated: onnxruntime would count the host's processors
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads must not burn a container's share
+        options.add_session_config_entry(
+            "session.intra_op.allow_spinning", "0"
+        )  # waiting threads must not burn a container's share
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
@@ -56,4 +58,6 @@ class OnnxModel:
         inputs = [(value.name, value.type) for value in self._session.get_inputs()]
         outputs = [(value.name, value.type) for value in self._session.get_outputs()]
         if inputs != [(INPUT_NAME, "tensor(uint8)")] or outputs != [(OUTPUT_NAME, "tensor(float)")]:
-            raise BrokenModel(f"{path.name} must map uint8 {INPUT_NAME!r} to float32 {OUTPUT_NAME!r}; it has {inputs} -> {outputs}")
+            raise BrokenModel(
+                f"{path.name} must map uint8 {INPUT_NAME!r} to float32 {OUTPUT_NAME!r}; it has {inputs} -> {outputs}"
+            )

@@ -8,7 +8,7 @@ from models.errors import DatasetError
 
 
 def resolve(source: str, downloads: Path) -> str:
-    """Turn an http(s) address or `kaggle:OWNER/NAME`, with or without `#SPLIT`, into a local path; anything else is returned as it is.
+    """Turn an http(s) address or `kaggle:OWNER/NAME`, with or without `#SPLIT`, into a local path; leave anything else alone.
 
     What was downloaded once is used again. Raises `DatasetError` if it can't be had.
     """
@@ -33,7 +33,10 @@ def _download(address: str, downloads: Path) -> Path:
     part = folder / f".{name}.part"
     columns = (TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     try:
-        with httpx.stream("GET", address, follow_redirects=True, timeout=30) as reply, Progress(*columns, transient=True) as progress:
+        with (
+            httpx.stream("GET", address, follow_redirects=True, timeout=30) as reply,
+            Progress(*columns, transient=True) as progress,
+        ):
             reply.raise_for_status()
             task = progress.add_task(name, total=int(reply.headers.get("Content-Length", 0)) or None)
             with part.open("wb") as file:

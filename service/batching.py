@@ -1,4 +1,4 @@
-"""Gathers callers into batches, and keeps three promises:
+"""Gathers callers into batches, and keeps three promises.
 
 1. every accepted caller is answered: with a result, with the error of its batch, or with the reason why it was dropped;
 2. a cancelled caller harms nobody: it leaves its batch before inference, or its result is thrown away;
@@ -112,7 +112,7 @@ class Batcher(Generic[In, Out]):
         return await caller.answer
 
     async def close(self, *, drain: bool = True) -> None:
-        """Accept no more callers and return when all are answered: after their inference, or `drain=False` at once with `Closing`."""
+        """Accept no more callers; return when all are answered: by their inference, or without `drain` by `Closing`."""
         self._closing = True
         if not drain:
             while self._waiting:

@@ -11,10 +11,14 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one [default: 8000].")] = None,
     models_dir: Annotated[Path | None, typer.Option(help="The store to serve [default: models/store].")] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where models run [default: auto].")] = None,
-    precision: Annotated[Literal["auto", "fp32", "int8", "fp16"] | None, typer.Option(help="Variant to serve [default: auto].")] = None,
+    precision: Annotated[
+        Literal["auto", "fp32", "int8", "fp16"] | None, typer.Option(help="Variant to serve [default: auto].")
+    ] = None,
     default_backend: Annotated[str | None, typer.Option(help="Backend of requests that name none [default: cnn].")] = None,
     max_queue: Annotated[int | None, typer.Option(help="Requests that a backend holds at most [default: 256].")] = None,
-    allow_anonymous: Annotated[bool | None, typer.Option("--allow-anonymous", help="Listen beyond loopback without API keys.")] = None,
+    allow_anonymous: Annotated[
+        bool | None, typer.Option("--allow-anonymous", help="Listen beyond loopback without API keys.")
+    ] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None, typer.Option(help="debug logs every request [default: info].")
     ] = None,

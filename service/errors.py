@@ -1,25 +1,25 @@
 """What can go wrong while serving. Nothing here knows HTTP: `api/problems.py` says which status each becomes.
 
-    ParallaxError                     (models/errors.py, with the image and model errors)
-    └── ServiceError
-        ├── ConfigurationError        the service can't start as it was told to
-        ├── RequestError              the caller can mend it
-        │   ├── BadParameter          a query parameter or header makes no sense
-        │   ├── BadMultipart          a multipart body without a usable `image` part
-        │   ├── BodyTooLarge          more bytes than accepted
-        │   ├── BodyTooSlow           the body did not arrive in time
-        │   ├── UnknownBackend        no such name
-        │   ├── UnknownVersion        that version is not loaded
-        │   ├── MissingKey            no API key, or a wrong one
-        │   └── ForeignOrigin         a browser on another site, while no keys guard the service
-        ├── Overloaded                come back later; nothing was begun
-        │   ├── QueueFull             the backend's queue
-        │   └── UploadsFull           the budget of bytes under way
-        ├── NotServing                not yet, or no longer
-        │   ├── NotReady              the backend is not loaded
-        │   └── Closing               the service is stopping
-        ├── DeadlineExceeded          dropped before inference: the answer would have come too late
-        └── BackendFailed             the model itself raised
+ParallaxError                     (models/errors.py, with the image and model errors)
+└── ServiceError
+    ├── ConfigurationError        the service can't start as it was told to
+    ├── RequestError              the caller can mend it
+    │   ├── BadParameter          a query parameter or header makes no sense
+    │   ├── BadMultipart          a multipart body without a usable `image` part
+    │   ├── BodyTooLarge          more bytes than accepted
+    │   ├── BodyTooSlow           the body did not arrive in time
+    │   ├── UnknownBackend        no such name
+    │   ├── UnknownVersion        that version is not loaded
+    │   ├── MissingKey            no API key, or a wrong one
+    │   └── ForeignOrigin         a browser on another site, while no keys guard the service
+    ├── Overloaded                come back later; nothing was begun
+    │   ├── QueueFull             the backend's queue
+    │   └── UploadsFull           the budget of bytes under way
+    ├── NotServing                not yet, or no longer
+    │   ├── NotReady              the backend is not loaded
+    │   └── Closing               the service is stopping
+    ├── DeadlineExceeded          dropped before inference: the answer would have come too late
+    └── BackendFailed             the model itself raised
 """
 
 from models.errors import ParallaxError

@@ -98,7 +98,9 @@ class Registry:
         name = name or self.default
         versions = self._running.get(name)
         if not versions:
-            reasons = "; ".join(f"version {failure.version}: {failure.reason}" for failure in self.failures if failure.name == name)
+            reasons = "; ".join(
+                f"version {failure.version}: {failure.reason}" for failure in self.failures if failure.name == name
+            )
             if reasons:
                 raise NotReady(f"Backend {name!r} could not be loaded ({reasons}).")
             raise UnknownBackend(f"There is no backend {name!r}. There are: {', '.join(sorted(self._running)) or 'none'}.")
@@ -122,7 +124,7 @@ class Registry:
             backend = await asyncio.to_thread(candidate.load)
         except ModelError as exc:
             self.failures.append(Failure(name, candidate.version, str(exc)))
-            log.error("version refused", extra={"backend": name, "version": candidate.version, "reason": str(exc)})
+            log.warning("version refused", extra={"backend": name, "version": candidate.version, "reason": str(exc)})
             return
         running = self._start(backend)
         self._running.setdefault(name, []).append(running)
@@ -145,7 +147,9 @@ class Registry:
             return
         if "default_backend" in self._settings.model_fields_set:
             known = ", ".join(sorted(found)) or "none"
-            raise ConfigurationError(f"PARALLAX_DEFAULT_BACKEND={self.default}, but there is no such backend. There are: {known}.")
+            raise ConfigurationError(
+                f"PARALLAX_DEFAULT_BACKEND={self.default}, but there is no such backend. There are: {known}."
+            )
         if self._running:
             self.default = min(self._running)
 

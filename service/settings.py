@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -106,9 +106,13 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Read environment and `.env`; overrides that are None say nothing. Raises `ConfigurationError` naming the variable at fault."""
+    """Read environment and `.env`; overrides that are None say nothing.
+
+    Raises `ConfigurationError` naming the variable at fault, never its value.
+    """
     try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+        given: dict[str, Any] = {name: value for name, value in overrides.items() if value is not None}
+        return Settings(**given)
     except ValidationError as exc:
         lines = []
         for error in exc.errors(include_url=False, include_input=False, include_context=False):

@@ -10,7 +10,7 @@ from pythonjsonlogger.json import JsonFormatter
 from service.batching import Batch
 from service.domain import Identity, Prediction, Timings
 
-disable_created_metrics()  # a series of time stamps beside every counter, which nobody reads
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series of time stamps beside every counter: nobody reads it
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -25,15 +25,24 @@ class Metrics:
         self.requests = Counter("parallax_requests", "Requests by route and status.", ("route", "status"), registry=self.registry)
         self.in_progress = Gauge("parallax_requests_in_progress", "Requests under way.", registry=self.registry)
         self.stages = Histogram(
-            "parallax_stage_seconds", "Time of a classified image by stage.", ("backend", "stage"), buckets=SECONDS, registry=self.registry
+            "parallax_stage_seconds",
+            "Time of a classified image by stage.",
+            ("backend", "stage"),
+            buckets=SECONDS,
+            registry=self.registry,
         )
         self.batch_size = Histogram(
             "parallax_batch_size", "Images in a batch.", ("backend",), buckets=SIZES, registry=self.registry
         )
         self.batches = Counter(
-            "parallax_batches", "Batches by why they started and how they ended.", ("backend", "release", "outcome"), registry=self.registry
+            "parallax_batches",
+            "Batches by why they started and how they ended.",
+            ("backend", "release", "outcome"),
+            registry=self.registry,
         )
-        self.queue = Gauge("parallax_queue_requests", "Requests that a backend holds.", ("backend", "version"), registry=self.registry)
+        self.queue = Gauge(
+            "parallax_queue_requests", "Requests that a backend holds.", ("backend", "version"), registry=self.registry
+        )
         self.provider = Gauge(
             "parallax_backend_provider_info",
             "1 for each backend served, with what it runs on.",
@@ -44,7 +53,12 @@ class Metrics:
     def observe(self, prediction: Prediction) -> None:
         """Count the stages of one classified image."""
         name, timings = prediction.backend.name, prediction.timings
-        for stage, seconds in (("queue", timings.queue), ("decode", timings.decode), ("infer", timings.infer), ("total", timings.total)):
+        for stage, seconds in (
+            ("queue", timings.queue),
+            ("decode", timings.decode),
+            ("infer", timings.infer),
+            ("total", timings.total),
+        ):
             self.stages.labels(name, stage).observe(seconds)
 
     def on_batch(self, identity: Identity, batch: Batch) -> None:
@@ -78,7 +92,10 @@ def configure_logging(level: str) -> None:
     """One JSON object a line on standard error, for everything that logs in this process."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        JsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s", rename_fields={"asctime": "time", "levelname": "level", "name": "logger"})
+        JsonFormatter(
+            "%(asctime)s %(levelname)s %(name)s %(message)s",
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+        )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("uvicorn.access").disabled = True  # the edge logs requests, with their ids

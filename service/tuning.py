@@ -1,4 +1,4 @@
-"""The plan of a backend on this machine: how many images a batch takes, how many batches run side by side, on how many threads."""
+"""The plan of a backend on this machine: images in a batch, batches side by side, threads for each."""
 
 from dataclasses import dataclass
 

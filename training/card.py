@@ -19,10 +19,11 @@ Input: RGB, resized to {card.input.width} x {card.input.height} ({card.input.res
 
 ## How it was made
 
-- recipe `{facts.recipe}`, seed {facts.seed}: {facts.epochs} epochs, the best of them {facts.best_epoch}; {facts.minutes:.0f} minutes on
-  {facts.cores} cores, about {facts.usd:.2f} USD
-- {counts.train:,} images to learn from, {counts.validation:,} to choose by; dropped: {counts.left_out} by name, {counts.unreadable} unreadable,
-  {counts.in_excluded_set} that also stand in the test set, {counts.conflicting_duplicates} duplicates under two labels
+- recipe `{facts.recipe}`, seed {facts.seed}: {facts.epochs} epochs, the best of them {facts.best_epoch}
+- {facts.minutes:.0f} minutes on {facts.cores} cores, about {facts.usd:.2f} USD
+- {counts.train:,} images to learn from, {counts.validation:,} to choose by
+- dropped: {counts.left_out} by name, {counts.unreadable} unreadable, {counts.in_excluded_set} that also stand in the test set,
+  {counts.conflicting_duplicates} duplicates under two labels
 - data: {_data(facts)}
 
 ## How well it does
@@ -32,9 +33,10 @@ Input: RGB, resized to {card.input.width} x {card.input.height} ({card.input.res
 
 ## Limits of use
 
-- It knows its {len(card.labels)} classes and nothing else: an image of anything else still gets one of them, often with confidence.
-- It learnt from the images named above. Other cameras, seasons, places or crops than theirs lower its accuracy; measure it on
-  your own images (`parallax models evaluate {card.name} --test ...`) before you rely on it.
+- It knows its {len(card.labels)} classes and nothing else: an image of anything else still gets one of them, and often
+  with confidence.
+- It learnt from the images named above. Other cameras, seasons, places or crops lower its accuracy; measure it on your own
+  images (`parallax models evaluate {card.name} --test ...`) before you rely on it.
 {_data_limits(facts)}"""
 
 
@@ -46,7 +48,7 @@ def _data_limits(facts: TrainingFacts) -> str:
     """Terms that come with known data; of one's own, one knows them oneself."""
     if any(file.name.startswith(INTEL_ARCHIVES) for file in facts.data):
         return (
-            "- The Intel scenes are offered for research; about 4 % of their labels are wrong or undecidable, so no honest test result\n"
-            "  exceeds 96 %. Glacier and mountain, buildings and street are the pairs that it mistakes most.\n"
+            "- The Intel scenes are offered for research; about 4 % of their labels are wrong or undecidable, so no honest test\n"
+            "  result exceeds 96 %. Glacier and mountain, buildings and street are the pairs that it mistakes most.\n"
         )
     return "- The terms of the images it learnt from apply to what is done with it.\n"

@@ -1,7 +1,5 @@
 """`parallax train` and `parallax export`."""
 
-import glob
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -100,7 +98,7 @@ def _local(sources: Sequence[str]) -> list[str]:
     local = []
     for source in sources:
         path = resolve(source, data_dir() / "downloads")
-        matches = [path] if os.path.exists(path.partition("#")[0]) else sorted(glob.glob(path))
+        matches = [path] if Path(path.partition("#")[0]).exists() else sorted(map(str, Path().glob(path)))
         local += matches or [path]
     return local
 

@@ -1,8 +1,9 @@
 """`parallax train cnn`, read top to bottom: sources -> pixels -> fit -> judge -> export."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from training.data import TrainingSet, prepare
 from training.progress import advance_bar, bar, console
 from training.runs import Run, RunRecord
 
-LIBRARIES = ("tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow", "simplejpeg")
+LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow", "simplejpeg")
 PARITY_IMAGES = 64
 
 
@@ -32,24 +33,14 @@ def train(run: Run, store: Repository, options: Options = Options()) -> Path:
 
     Raises `ParallaxError` if data, labels or the export don't hold up.
     """
-    from training import export, fit  # TensorFlow takes seconds to load: not for a message about a wrong path
-
     record = run.read()
-    with bar("images") as progress:
-        data = prepare(
-            record.sources,
-            record.excluded,
-            record.recipe.input_spec,
-            run.pixels,
-            left_out=record.left_out,
-            skip_unreadable=options.skip_unreadable,
-            progress=lambda text, total: advance_bar(progress, text, total),
-        )
-    store.check_labels(record.name, data.labels)
+    data = _prepare(run, record, store, options)
     record = record.model_copy(update={"labels": data.labels})
     run.write(record)
     _tell(data)
     _keep_parity_images(run, data)
+
+    from training import export, fit  # TensorFlow takes seconds to load: not for a message about a wrong path
 
     fit.use_machine(record.seed)
     complete = fit.fit(run, record.recipe, data, record.seed)
@@ -61,20 +52,37 @@ def train(run: Run, store: Repository, options: Options = Options()) -> Path:
     return export.export(run, store)
 
 
+def _prepare(run: Run, record: RunRecord, store: Repository, options: Options) -> TrainingSet:
+    with bar("images") as progress:
+        data = prepare(
+            record.sources,
+            record.excluded,
+            record.recipe.input_spec,
+            run.pixels,
+            left_out=record.left_out,
+            skip_unreadable=options.skip_unreadable,
+            progress=lambda text, total: advance_bar(progress, text, total),
+        )
+    store.check_labels(record.name, data.labels)
+    return data
+
+
 def judge(run: Run, record: RunRecord, data: TrainingSet) -> TrainingFacts:
     """Measure the best weights on the validation images and sum the run up."""
     import keras
 
-    from training.fit import best_epoch, predict
+    from training.fit import predict
 
     model = keras.models.load_model(run.best, compile=False)
     scores = predict(model, data.pixels[data.validation])
     result = statistics.report(data.targets[data.validation], scores.argmax(axis=1), data.labels)
-    history = run.history()
+    history, best = run.history(), run.best_epoch()
     minutes = sum(epoch.seconds for epoch in history) / 60
     usd = prices.usd(minutes, record.usd_per_hour)
-    print_report(console, f"validation, epoch {best_epoch(history).epoch} of {len(history)}", result)
-    console.print(f"{minutes:.1f} minutes of training, about {usd:.2f} USD at {record.usd_per_hour:.3f} USD an hour", highlight=False)
+    print_report(console, f"validation, epoch {best.epoch} of {len(history)}", result)
+    console.print(
+        f"{minutes:.1f} minutes of training, about {usd:.2f} USD at {record.usd_per_hour:.3f} USD an hour", highlight=False
+    )
     return TrainingFacts(
         recipe=record.recipe.network,
         settings=_flat(record.recipe.model_dump()),
@@ -83,14 +91,14 @@ def judge(run: Run, record: RunRecord, data: TrainingSet) -> TrainingFacts:
         counts=data.counts,
         parameters=model.count_params(),
         epochs=len(history),
-        best_epoch=best_epoch(history).epoch,
+        best_epoch=best.epoch,
         validation=result.accuracy,
         minutes=round(minutes, 2),
         usd=round(usd, 4),
         usd_per_hour=record.usd_per_hour,
         seed=record.seed,
         cores=usable_cpus(),
-        libraries={name: version(name) for name in LIBRARIES},
+        libraries=_versions(),
         finished=datetime.now(UTC).replace(microsecond=0),
     )
 
@@ -111,6 +119,15 @@ def _tell(data: TrainingSet) -> None:
     )
     for line in data.unreadable:
         console.print(f"  unreadable: {line}", highlight=False)
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what is installed of `LIBRARIES`: TensorFlow goes by one name or the other."""
+    found = {}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _flat(values: dict[str, object], prefix: str = "") -> dict[str, str | int | float | bool | None]:

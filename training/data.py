@@ -68,7 +68,9 @@ def prepare(
         excluded_sets = [stack.enter_context(open_dataset(source)) for source in excluded]
         labels = sorted({label for dataset in sets for label in dataset.labels})
         if len(labels) < 2:
-            raise DatasetError(f"{', '.join(sources)}: one class only ({labels[0]}); a classifier needs two or more class folders")
+            raise DatasetError(
+                f"{', '.join(sources)}: one class only ({labels[0]}); a classifier needs two or more class folders"
+            )
         forbidden = {
             image.digest
             for image in _decode_all(excluded_sets, spec, progress("excluded", sum(map(len, excluded_sets))))
@@ -101,7 +103,9 @@ def prepare(
         excluded_facts = [dataset.facts() for dataset in excluded_sets]
 
     conflicting = _conflicts(digests, targets)
-    kept = [(row, digest) for row, digest in enumerate(digests) if digest and digest not in forbidden and digest not in conflicting]
+    kept = [
+        (row, digest) for row, digest in enumerate(digests) if digest and digest not in forbidden and digest not in conflicting
+    ]
     validation_digests = _validation_digests(kept, targets, validation_share)
     train = np.array([row for row, digest in kept if digest not in validation_digests], np.int64)
     validation = np.array([row for row, digest in kept if digest in validation_digests], np.int64)

@@ -1,9 +1,6 @@
 """The training loop: augmented batches in, the best weights by validation accuracy out, resumable after every epoch."""
 
-import os
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,11 +10,11 @@ import tensorflow as tf
 from models.errors import UsageError
 from models.machine import usable_cpus
 from training.augment import Augmentation, view
+from training.callbacks import Checkpoint, EpochProgress
 from training.data import TrainingSet
 from training.networks import NETWORKS
-from training.progress import EpochProgress
 from training.recipe import Recipe
-from training.runs import Epoch, Run
+from training.runs import Run
 
 
 def use_machine(seed: int) -> None:
@@ -56,7 +53,8 @@ def fit(run: Run, recipe: Recipe, data: TrainingSet, seed: int) -> bool:
                 validation_data=validation,
                 epochs=recipe.epochs,
                 initial_epoch=done,
-                callbacks=[_Checkpoint(run, history), progress],
+                callbacks=[Checkpoint(run, history), progress],
+                shuffle=False,  # the batches come in an order of their own
                 verbose=0,
             )
         except KeyboardInterrupt:
@@ -64,42 +62,6 @@ def fit(run: Run, recipe: Recipe, data: TrainingSet, seed: int) -> bool:
                 raise UsageError("stopped before the first epoch ended: there is nothing to keep") from None
             return False
     return True
-
-
-class _Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
-    """After every epoch: the history, the newest model with its optimiser, and the best one so far."""
-
-    def __init__(self, run: Run, history: list[Epoch]) -> None:
-        super().__init__()
-        self._run = run
-        self._best = max((_merit(epoch) for epoch in history), default=(-1.0, 0.0))
-        self._started = 0.0
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._started = time.monotonic()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        values = {name: float(value) for name, value in (logs or {}).items()}
-        line = Epoch(epoch=epoch + 1, seconds=time.monotonic() - self._started, **values)
-        if _merit(line) > self._best:
-            self._best = _merit(line)
-            self._save(self._run.best)
-        self._save(self._run.last)
-        self._run.append(line)
-
-    def _save(self, path: Path) -> None:
-        part = path.with_name(f"part-{path.name}")
-        self.model.save(part)
-        os.replace(part, path)
-
-
-def best_epoch(history: list[Epoch]) -> Epoch:
-    """The epoch whose weights `run.best` holds: highest validation accuracy, then lowest validation loss."""
-    return max(history, key=_merit)
-
-
-def _merit(epoch: Epoch) -> tuple[float, float]:
-    return epoch.val_accuracy, -epoch.val_loss
 
 
 def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
@@ -161,5 +123,7 @@ def _validation_batches(data: TrainingSet, batch_size: int) -> tf.data.Dataset:
 
 def predict(model: keras.Model, pixels: np.ndarray[Any, np.dtype[np.uint8]], batch_size: int = 64) -> np.ndarray[Any, Any]:
     """Scores float32 [N, classes] of uint8 RGB [N,H,W,3], in inference mode."""
-    parts = [model(pixels[i : i + batch_size].astype(np.float32), training=False).numpy() for i in range(0, len(pixels), batch_size)]
+    parts = [
+        model(pixels[i : i + batch_size].astype(np.float32), training=False).numpy() for i in range(0, len(pixels), batch_size)
+    ]
     return np.concatenate(parts)

@@ -41,6 +41,11 @@ class Epoch(BaseModel):
     val_loss: float
     val_accuracy: float
 
+    @property
+    def merit(self) -> tuple[float, float]:
+        """What makes an epoch the best: validation accuracy, then validation loss."""
+        return self.val_accuracy, -self.val_loss
+
 
 class Run:
     """Paths and records of one run's folder."""
@@ -74,7 +79,11 @@ class Run:
     @classmethod
     def newest(cls, root: Path, name: str) -> "Run":
         """The newest run of a name that has not ended. Raises `UsageError`."""
-        folders = [path for path in root.glob(f"{name}-*") if re.fullmatch(rf"{re.escape(name)}-[0-9]{{8}}-[0-9]{{6}}(-[0-9]+)?", path.name)]
+        folders = [
+            path
+            for path in root.glob(f"{name}-*")
+            if re.fullmatch(rf"{re.escape(name)}-[0-9]{{8}}-[0-9]{{6}}(-[0-9]+)?", path.name)
+        ]
         for folder in sorted(folders, reverse=True):
             run = cls(folder)
             if run.read().facts is None:
@@ -99,6 +108,10 @@ class Run:
         if not self._history.exists():
             return []
         return [Epoch.model_validate_json(line) for line in self._history.read_text(encoding="utf-8").splitlines()]
+
+    def best_epoch(self) -> Epoch:
+        """The epoch whose weights `best` holds."""
+        return max(self.history(), key=lambda epoch: epoch.merit)
 
     def append(self, epoch: Epoch) -> None:
         """Add a finished epoch to the history."""

@@ -26,11 +26,15 @@ LOOKUP_ERRORS = (errors.UnknownBackend, errors.UnknownVersion)
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "The image file itself (JPEG, PNG, WebP, BMP or GIF, whatever its Content-Type), or a form with a part `image`.",
+        "description": "The image file itself (JPEG, PNG, WebP, BMP or GIF; any Content-Type), or a form with a part `image`.",
         "content": {
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
             "multipart/form-data": {
-                "schema": {"type": "object", "required": ["image"], "properties": {"image": {"type": "string", "format": "binary"}}}
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {"image": {"type": "string", "format": "binary"}},
+                }
             },
         },
     },

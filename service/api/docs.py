@@ -10,7 +10,10 @@ from starlette.staticfiles import StaticFiles
 WEB = Path(__file__).parent.parent / "web"
 SWAGGER = Path(fastapi_offline.__file__).parent / "static"
 
-POLICY = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'"
+)
 """Swagger UI sets style attributes; scripts come from the service alone."""
 
 router = APIRouter(include_in_schema=False)

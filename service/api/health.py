@@ -24,7 +24,9 @@ async def readyz(request: Request) -> Response:
         return JSONResponse({"status": "stopping"}, 503)
     if not service.registry.ready:
         reasons = [f"{failure.name}/{failure.version}: {failure.reason}" for failure in service.registry.failures]
-        return JSONResponse({"status": "no backend", "reasons": reasons or [f"{service.settings.models_dir} holds no model"]}, 503)
+        return JSONResponse(
+            {"status": "no backend", "reasons": reasons or [f"{service.settings.models_dir} holds no model"]}, 503
+        )
     return JSONResponse({"status": "ready", "backends": sorted({running.identity.name for running in service.registry.running})})
 
 

@@ -84,7 +84,7 @@ def problem(exc: Exception, request_id: str) -> dict[str, Any]:
 def problem_response(exc: Exception, request_id: str) -> Response:
     """The whole response, with the headers that its status asks for."""
     body = problem(exc, request_id)
-    headers = {}
+    headers: dict[str, str] = {}
     if isinstance(exc, HTTPException) and exc.headers:
         headers.update(exc.headers)  # Allow, of a 405
     if isinstance(exc, Overloaded):
@@ -103,7 +103,9 @@ def responses(*kinds: type[ParallaxError]) -> dict[int | str, dict[str, Any]]:
     found: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
         row = TABLE[kind]
-        entry = found.setdefault(row.status, {"description": "", "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}})
+        entry = found.setdefault(
+            row.status, {"description": "", "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
+        )
         line = f"`{row.code}`: {row.title}."
         entry["description"] = f"{entry['description']} {line}".strip()
         if issubclass(kind, Overloaded):

@@ -1,7 +1,7 @@
 """Reads one image from a request: raw bytes or multipart, within limits that are checked before and while they arrive."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.datastructures import Headers, UploadFile
@@ -58,7 +58,7 @@ class ImageReader:
         return b"".join(chunks)
 
     async def _image_part(self, headers: Headers, body: bytes) -> bytes:
-        async def once() -> AsyncIterator[bytes]:
+        async def once() -> AsyncGenerator[bytes, None]:
             yield body
 
         parser = MultiPartParser(headers, once(), max_files=1, max_fields=16)

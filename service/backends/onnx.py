@@ -40,7 +40,9 @@ class OnnxBackend:
 
     remote = False
 
-    def __init__(self, stored: StoredModel, variant: Variant, model: OnnxModel, plan: Plan, limits: imaging.Limits, note: str) -> None:
+    def __init__(
+        self, stored: StoredModel, variant: Variant, model: OnnxModel, plan: Plan, limits: imaging.Limits, note: str
+    ) -> None:
         """Use `load`, which checks everything first."""
         card = stored.card
         self.identity = Identity(card.name, "onnx", card.version, variant.precision, model.provider, tuple(card.labels))
@@ -151,8 +153,8 @@ def _could_have_cuda() -> bool:
 
 def _cuda_missing(reason: str) -> str:
     return (
-        f"PARALLAX_DEVICE=cuda can't be had: {reason}. `make serve DEVICE=cuda` makes an environment with onnxruntime-gpu, CUDA and "
-        "cuDNN (requirements/serve-gpu.txt); the NVIDIA driver is the machine's own. PARALLAX_DEVICE=auto falls back to the CPU."
+        f"PARALLAX_DEVICE=cuda can't be had: {reason}. `make serve DEVICE=cuda` makes an environment with onnxruntime-gpu, "
+        "CUDA and cuDNN (requirements/serve-gpu.txt); the NVIDIA driver is the machine's own. PARALLAX_DEVICE=auto falls back to the CPU."
     )
 
 

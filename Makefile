@@ -1,0 +1,60 @@
+# Every target makes the environment that it needs. PYTHON=/path/to/python chooses the interpreter.
+
+DEVICE ?= $(PARALLAX_DEVICE)
+ifneq ($(DEVICE),)
+export PARALLAX_DEVICE := $(DEVICE)
+endif
+SERVE_ROLE := $(if $(filter cuda,$(DEVICE)),serve-gpu,serve-cpu)
+
+.PHONY: help serve test check format openapi readme lock train-env train gpu-check clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+serve: ## Serve models/store on http://127.0.0.1:8000 (DEVICE=cuda on a GPU; every PARALLAX_* variable is honoured)
+	@python=$$(scripts/env.sh $(SERVE_ROLE)) || exit; \
+	if [ -z "$(DEVICE)" ] && nvidia-smi >/dev/null 2>&1; then echo "There is an NVIDIA GPU here: make serve DEVICE=cuda" >&2; fi; \
+	exec "$$python" -m parallax serve
+
+test: ## Run the tests (ARGS="tests/unit -k jpeg" for some of them)
+	@python=$$(scripts/env.sh dev) && exec "$$python" -m pytest $(ARGS)
+
+check: ## Check format, lint, types, the OpenAPI snapshot and the locks
+	@python=$$(scripts/env.sh dev) || exit; \
+	"$$python" -m ruff format --check . && \
+	"$$python" -m ruff check . && \
+	"$$python" -m mypy && \
+	"$$python" -m scripts.openapi --check && \
+	"$$python" -m scripts.readme --check && \
+	scripts/locks.sh --check
+
+format: ## Format the code and mend what the linter can mend by itself
+	@python=$$(scripts/env.sh dev) || exit; \
+	"$$python" -m ruff check --fix-only . && \
+	"$$python" -m ruff format .
+
+openapi: ## Write docs/openapi.json anew, after a change of the API
+	@python=$$(scripts/env.sh dev) && exec "$$python" -m scripts.openapi
+
+readme: ## Write the README's table of settings anew
+	@python=$$(scripts/env.sh dev) && exec "$$python" -m scripts.readme
+
+lock: ## Bring requirements/*.txt up to date with pyproject.toml (UPGRADE=1 takes the newest versions)
+	@scripts/locks.sh $(if $(UPGRADE),--upgrade)
+
+train-env: ## Make .venv-train (EXTRAS=kaggle for kaggle: sources)
+	@scripts/env.sh train
+
+train: ## Train the CNN and the residual network on DATA="a.zip b.zip", leaving out what also stands in TEST="c.zip"
+	@[ -n "$$DATA" ] || { echo 'Say what to train on: make train DATA="a.zip b.zip" TEST="c.zip"' >&2; exit 2; }; \
+	python=$$(scripts/env.sh train) || exit; \
+	for network in cnn residual; do \
+		"$$python" -m parallax train cnn --network $$network --data $$DATA $${TEST:+--exclude $$TEST} || exit; \
+	done
+
+gpu-check: ## On a machine with a GPU: check provider, golden vectors and speed
+	@python=$$(scripts/env.sh serve-gpu) && exec "$$python" -m scripts.gpu_check $(ARGS)
+
+clean: ## Remove environments and caches; models and .parallax/ stay
+	@rm -rf .venv .venv-gpu .venv-train .venv-dev .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

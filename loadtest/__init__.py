@@ -1,0 +1,1 @@
+"""What callers do to the service, over HTTP only: load, and its limits."""

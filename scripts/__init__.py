@@ -1,0 +1,1 @@
+"""What `make` and the people who work on Parallax run; no part of the product."""

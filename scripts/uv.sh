@@ -1,0 +1,32 @@
+#!/bin/sh
+# Runs uv: the one on the PATH, or else one of the project's own in .tools, which pip fetches when it is first needed.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+own=$root/.tools/uv
+
+# What pip was told about the network holds for uv too.
+[ -z "${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}"
+[ -z "${PIP_CERT:-}" ] || export SSL_CERT_FILE="${SSL_CERT_FILE:-$PIP_CERT}"
+[ -z "${PIP_DEFAULT_TIMEOUT:-}" ] || export UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-$PIP_DEFAULT_TIMEOUT}"
+
+if uv --version >/dev/null 2>&1; then
+    exec uv "$@"
+fi
+if "$own/bin/uv" --version >/dev/null 2>&1; then
+    exec "$own/bin/uv" "$@"
+fi
+
+# --target: Debian's Python refuses to install into itself, and without ensurepip it can't make an environment either.
+fetch() {
+    "$@" --version >/dev/null 2>&1 || return 1
+    echo "Fetching uv into .tools" >&2
+    rm -rf "$own"
+    "$@" install --quiet --disable-pip-version-check --root-user-action=ignore \
+        --require-hashes --requirement "$root/requirements/uv.txt" --target "$own" >&2
+}
+python=$("$root/scripts/python.sh")
+if fetch "$python" -m pip || fetch python3 -m pip || fetch pip; then
+    exec "$own/bin/uv" "$@"
+fi
+echo "uv is neither on the PATH nor to be had by pip: install one of them (Debian: apt-get install python3-pip)" >&2
+exit 1

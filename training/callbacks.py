@@ -1,0 +1,77 @@
+"""What happens at the end of every epoch: the run's folder is brought up to date, and a person told."""
+
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import keras
+
+from training.progress import bar, console
+from training.runs import Epoch, Run
+
+
+class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
+    """After every epoch: the history, the newest model with its optimiser, and the best one so far."""
+
+    def __init__(self, run: Run, history: list[Epoch]) -> None:
+        super().__init__()
+        self._run = run
+        self._best = max((epoch.merit for epoch in history), default=(-1.0, 0.0))
+        self._started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        line = Epoch(epoch=epoch + 1, seconds=time.monotonic() - self._started, **values)
+        if line.merit > self._best:
+            self._best = line.merit
+            self._save(self._run.best)
+        self._save(self._run.last)
+        self._run.append(line)
+
+    def _save(self, path: Path) -> None:
+        part = path.with_name(f"part-{path.name}")
+        self.model.save(part)
+        part.replace(path)
+
+
+class EpochProgress(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
+    """A bar over the steps of the epoch under way; where there is no terminal, only a line for each finished epoch."""
+
+    def __init__(self, epochs: int, steps: int, done: int) -> None:
+        super().__init__()
+        self._epochs = epochs
+        self._finished = done
+        self._best = 0.0
+        self._bar = bar("steps")
+        self._task = self._bar.add_task("", total=steps)
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._started = time.monotonic()
+        self._bar.reset(self._task, description=f"epoch {epoch + 1}/{self._epochs}")
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._bar.advance(self._task)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        values = logs or {}
+        accuracy = float(values["val_accuracy"])
+        mark = " *" if accuracy > self._best else ""
+        self._best = max(self._best, accuracy)
+        seconds = time.monotonic() - self._started
+        left = (self._epochs - epoch - 1) * seconds / 60
+        console.print(
+            f"epoch {epoch + 1:3}/{self._epochs}  loss {values['loss']:.3f}  accuracy {values['accuracy']:.3f}  "
+            f"val loss {values['val_loss']:.3f}  val accuracy {accuracy:.4f}{mark}  {seconds:.0f} s, {left:.0f} min left",
+            highlight=False,
+        )
