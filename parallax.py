@@ -2,9 +2,11 @@
 
 import sys
 from importlib.util import find_spec
+from typing import Annotated
 
 import typer
 
+from models import __version__
 from models.cli import models_app
 from models.errors import ParallaxError
 from service.cli import serve
@@ -15,8 +17,25 @@ TRAINING_COMMANDS = frozenset({"train", "export"})
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Image classifiers side by side: train them, serve them, measure them.",
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"parallax {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def parallax(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Image classifiers side by side: train them, serve them, measure them."""
+    del version  # its callback has answered
+
+
 app.command()(serve)
 app.add_typer(train_app, name="train")
 app.command()(export)
@@ -32,7 +51,7 @@ def main() -> None:
             f"Type: make train-env && .venv-train/bin/parallax {' '.join(sys.argv[1:])}"
         )
     try:
-        app()
+        app(prog_name="parallax")
     except ParallaxError as exc:
         _fail(str(exc))
 

@@ -1,4 +1,4 @@
-"""`make gpu-check`: on a machine with a GPU, is everything as it should be, and how fast is it?
+"""Says on a machine with a GPU whether everything is as it should be, and how fast it is: `make gpu-check`.
 
 For every model of the store: the provider in use, golden vectors on the GPU, images/s by batch size on GPU and CPU. Exit status 1
 if a model does not run on CUDA or does not reproduce its golden vectors.

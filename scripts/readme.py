@@ -37,7 +37,9 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
             yield from _rows(field.annotation, f"{prefix}{name.upper()}__")
             continue
         default = field.default
-        shown = DERIVED.get(name) or ("" if default in (None, PydanticUndefined) or isinstance(default, SecretStr) else f"`{default}`")
+        shown = DERIVED.get(name) or (
+            "" if default in (None, PydanticUndefined) or isinstance(default, SecretStr) else f"`{default}`"
+        )
         yield f"| `{prefix}{name.upper()}` | {shown} | {(field.description or '').replace(chr(10), ' ')} |\n"
 
 

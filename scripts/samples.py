@@ -1,4 +1,4 @@
-"""Paints docs/samples/*.jpg: scenes for the README's first request, made of noise and rectangles, so that nobody's photo ships."""
+"""Paints docs/samples/*.jpg, scenes of noise and rectangles for the README's first request: nobody's photograph ships."""
 
 from pathlib import Path
 

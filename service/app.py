@@ -4,7 +4,6 @@ import logging
 import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -13,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from models import __version__
 from models.errors import ParallaxError
 from models.imaging import Limits
 from models.machine import usable_cpus
@@ -66,7 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(
         title="Parallax",
-        version=version("parallax-serving"),
+        version=__version__,
         description="Image classifiers side by side: one call, every backend's answer.",
         lifespan=lifespan,
         docs_url=None,

@@ -154,7 +154,8 @@ def _could_have_cuda() -> bool:
 def _cuda_missing(reason: str) -> str:
     return (
         f"PARALLAX_DEVICE=cuda can't be had: {reason}. `make serve DEVICE=cuda` makes an environment with onnxruntime-gpu, "
-        "CUDA and cuDNN (requirements/serve-gpu.txt); the NVIDIA driver is the machine's own. PARALLAX_DEVICE=auto falls back to the CPU."
+        "CUDA and cuDNN (requirements/serve-gpu.txt); the NVIDIA driver is the machine's own. "
+        "PARALLAX_DEVICE=auto falls back to the CPU."
     )
 
 
