@@ -1,6 +1,7 @@
 """Paints docs/samples/*.jpg, scenes of noise and rectangles for the README's first request: nobody's photograph ships."""
 
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,8 @@ from PIL import Image, ImageDraw, ImageFilter
 FOLDER = Path(__file__).parent.parent / "docs" / "samples"
 WIDTH, HEIGHT = 300, 225
 
+Field: TypeAlias = npt.NDArray[np.floating]
+
 
 def main() -> None:
     """Paint them all, the same on every machine."""
@@ -16,25 +19,27 @@ def main() -> None:
         paint(np.random.default_rng(7)).save(FOLDER / f"{name}.jpg", quality=88)
 
 
-def _noise(generator: np.random.Generator, across: int, down: int) -> npt.NDArray[np.float32]:
+def _noise(generator: np.random.Generator, across: int, down: int) -> Field:
     """Smooth noise in 0..1, float32 [HEIGHT, WIDTH], with about `across` x `down` blobs."""
     coarse = Image.fromarray(generator.integers(0, 256, (down, across), np.uint8))
     return np.asarray(coarse.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC), np.float32) / 255
 
 
-def _blend(low: tuple[int, int, int], high: tuple[int, int, int], share: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _blend(low: tuple[int, int, int], high: tuple[int, int, int], share: Field) -> Field:
     """Mix two colours by a share in 0..1 [H, W] -> float32 [H, W, 3]."""
-    return np.array(low, np.float32) * (1 - share[..., None]) + np.array(high, np.float32) * share[..., None]
+    mixed: Field = np.array(low, np.float32) * (1 - share[..., None]) + np.array(high, np.float32) * share[..., None]
+    return mixed
 
 
-def _sky(generator: np.random.Generator) -> npt.NDArray[np.float32]:
+def _sky(generator: np.random.Generator) -> Field:
     down = np.linspace(0, 1, HEIGHT, dtype=np.float32)[:, None] * np.ones((1, WIDTH), np.float32)
     clouds = np.clip(_noise(generator, 7, 12) * 1.6 - 0.8, 0, 1)
     sky = _blend((96, 150, 205), (205, 222, 235), down)
-    return sky + (245 - sky) * clouds[..., None]
+    clouded: Field = sky + (245 - sky) * clouds[..., None]
+    return clouded
 
 
-def _image(pixels: npt.NDArray[np.float32]) -> Image.Image:
+def _image(pixels: Field) -> Image.Image:
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
