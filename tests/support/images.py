@@ -16,10 +16,12 @@ SUFFIX: Mapping[Kind, str] = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "B
 
 
 def picture(width: int, height: int, mode: str = "RGB", seed: int = 1) -> Image.Image:
-    """Smooth like a photograph, different for every seed, in any mode of Pillow; an alpha channel varies too."""
+    """Smooth like a photograph, different for every seed, in any mode of Pillow; alpha and palette vary too."""
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 4), np.uint8)
     smooth = Image.fromarray(coarse, "RGBA").resize((width, height), Image.Resampling.BICUBIC)
-    return smooth if mode == "RGBA" else smooth.convert(mode) if mode in ("LA", "PA") else smooth.convert("RGB").convert(mode)
+    if mode in {"RGBA", "LA"}:
+        return smooth.convert(mode)
+    return smooth.convert("RGB").quantize(64) if mode == "P" else smooth.convert("RGB").convert(mode)
 
 
 def encode(image: Image.Image, kind: Kind = "JPEG", **save_options: Any) -> bytes:  # noqa: ANN401  # as Pillow types them

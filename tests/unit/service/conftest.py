@@ -1,0 +1,17 @@
+"""Settings that come from a test alone, never from the machine that runs it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No `PARALLAX_*`, no `.env`, no model, until a test says so."""
+    for name in os.environ:
+        if name.startswith("PARALLAX_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PARALLAX_MODELS_DIR", str(tmp_path / "store"))
+    monkeypatch.setenv("PARALLAX_DATA_DIR", str(tmp_path / "data"))
