@@ -4,14 +4,22 @@ import math
 import os
 from pathlib import Path
 
+from models.errors import UsageError
+
 CGROUP = Path("/sys/fs/cgroup")
 
 
 def usable_cpus() -> int:
-    """CPUs to plan threads for: `PARALLAX_CPUS`, else the cgroup's quota (v2, then v1), never more than the affinity mask."""
+    """CPUs to plan threads for: `PARALLAX_CPUS`, else the cgroup's quota (v2, then v1) within the affinity mask.
+
+    Raises `UsageError` if `PARALLAX_CPUS` is no number.
+    """
     asked = os.environ.get("PARALLAX_CPUS", "").strip()
     if asked:
-        return max(1, math.ceil(float(asked)))
+        try:
+            return max(1, math.ceil(float(asked)))
+        except ValueError as exc:
+            raise UsageError(f"PARALLAX_CPUS={asked} is not a number") from exc
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cgroup_quota(CGROUP)
     return max(1, min(available, math.ceil(quota))) if quota else available

@@ -56,7 +56,7 @@ def cnn(
 
     Ctrl-C keeps the best epoch so far and exports it; a run that was killed goes on with --resume.
     """
-    from training.cnn import Options, train
+    from training.cnn import train
     from training.recipe import load_recipe
     from training.runs import Run, RunRecord
 
@@ -78,7 +78,7 @@ def cnn(
     else:
         run = Run.create(runs, record)
     typer.echo(f"run: {run.folder}", err=True)
-    folder = train(run, Repository(store or models_dir()), Options(skip_unreadable))
+    folder = train(run, Repository(store or models_dir()), skip_unreadable=skip_unreadable)
     typer.echo(f"{folder}")
 
 
@@ -94,13 +94,8 @@ def export(
 
 
 def _local(sources: Sequence[str]) -> list[str]:
-    """Fetch what is far away, and spell out patterns that the shell left alone (`--data 'part*.zip'`)."""
-    local = []
-    for source in sources:
-        path = resolve(source, data_dir() / "downloads")
-        matches = [path] if Path(path.partition("#")[0]).exists() else sorted(map(str, Path().glob(path)))
-        local += matches or [path]
-    return local
+    """Fetch what is far away."""
+    return [resolve(source, data_dir() / "downloads") for source in sources]
 
 
 def _checked(name: str) -> str:

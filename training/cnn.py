@@ -1,7 +1,6 @@
 """`parallax train cnn`, read top to bottom: sources -> pixels -> fit -> judge -> export."""
 
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from models import prices, statistics
+from models.errors import ParallaxError
 from models.machine import usable_cpus
 from models.metadata import TrainingFacts
 from models.repository import Repository
@@ -21,20 +21,18 @@ LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxru
 PARITY_IMAGES = 64
 
 
-@dataclass(frozen=True)
-class Options:
-    """What does not change what is learnt."""
-
-    skip_unreadable: bool = False
-
-
-def train(run: Run, store: Repository, options: Options = Options()) -> Path:
+def train(run: Run, store: Repository, *, skip_unreadable: bool = False) -> Path:
     """Take a run, new or resumed, to its end and put the model into the store. Returns the folder of the new version.
 
     Raises `ParallaxError` if data, labels or the export don't hold up.
     """
     record = run.read()
-    data = _prepare(run, record, store, options)
+    try:
+        data = _prepare(run, record, store, skip_unreadable)
+    except ParallaxError:
+        if not run.history():
+            run.discard()
+        raise
     record = record.model_copy(update={"labels": data.labels})
     run.write(record)
     _tell(data)
@@ -52,7 +50,7 @@ def train(run: Run, store: Repository, options: Options = Options()) -> Path:
     return export.export(run, store)
 
 
-def _prepare(run: Run, record: RunRecord, store: Repository, options: Options) -> TrainingSet:
+def _prepare(run: Run, record: RunRecord, store: Repository, skip_unreadable: bool) -> TrainingSet:
     with bar("images") as progress:
         data = prepare(
             record.sources,
@@ -60,7 +58,7 @@ def _prepare(run: Run, record: RunRecord, store: Repository, options: Options) -
             record.recipe.input_spec,
             run.pixels,
             left_out=record.left_out,
-            skip_unreadable=options.skip_unreadable,
+            skip_unreadable=skip_unreadable,
             progress=lambda text, total: advance_bar(progress, text, total),
         )
     store.check_labels(record.name, data.labels)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -102,6 +103,10 @@ class Run:
         part = self._record.with_suffix(".part")
         part.write_text(json.dumps(record.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
         part.replace(self._record)
+
+    def discard(self) -> None:
+        """Remove the folder: nothing was learnt in it."""
+        shutil.rmtree(self.folder)
 
     def history(self) -> list[Epoch]:
         """The epochs that were finished, first to last."""

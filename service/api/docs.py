@@ -4,7 +4,7 @@ from pathlib import Path
 
 import fastapi_offline
 from fastapi import APIRouter, FastAPI
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 WEB = Path(__file__).parent.parent / "web"
@@ -23,6 +23,12 @@ router = APIRouter(include_in_schema=False)
 async def docs() -> Response:
     """The page itself; its script asks for a key where the service needs one."""
     return FileResponse(WEB / "docs.html", headers={"Content-Security-Policy": POLICY})
+
+
+@router.get("/")
+async def home() -> Response:
+    """Nobody who opens the bare address should meet a 404."""
+    return RedirectResponse("/docs")
 
 
 def mount_docs(app: FastAPI) -> None:

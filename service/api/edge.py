@@ -16,7 +16,7 @@ from service.telemetry import Metrics
 
 log = logging.getLogger("parallax.access")
 
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/docs"})
+OPEN_PATHS = frozenset({"/", "/docs", "/livez", "/readyz"})
 OPEN_PREFIXES = ("/docs/",)
 """Static files of the pages. What the pages ask for needs a key."""
 
