@@ -8,23 +8,13 @@ from typing import Any
 
 from models.errors import ModelError
 from service.admission import Admission
-from service.backends.base import Backend
+from service.backends.base import Backend, Candidate
 from service.batching import Batch, Batcher
 from service.domain import Identity, Scores
 from service.errors import ConfigurationError, NotReady, UnknownBackend, UnknownVersion
 from service.settings import Settings
 
 log = logging.getLogger("parallax.registry")
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A version that could be served. Without `load` it is known to be unfit, for `reason`."""
-
-    version: str
-    load: Callable[[], Backend[Any]] | None = None
-    """Blocks, on a thread. Raises `ModelError`."""
-    reason: str = ""
 
 
 @dataclass

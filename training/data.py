@@ -98,7 +98,8 @@ def prepare(
             raise DatasetError(f"to be left out, but in none of the sources: {', '.join(sorted(missing))}")
         if unreadable and not skip_unreadable:
             listed = "\n  ".join(unreadable[:20])
-            raise DatasetError(f"{len(unreadable)} unreadable images (--skip-unreadable leaves them out):\n  {listed}")
+            counted = f"{len(unreadable)} of {found} images"
+            raise DatasetError(f"unreadable: {counted} (--skip-unreadable goes on without them):\n  {listed}")
         facts = [dataset.facts() for dataset in sets]
         excluded_facts = [dataset.facts() for dataset in excluded_sets]
 

@@ -1,6 +1,7 @@
-"""What the service asks of a backend, and nothing more."""
+"""What the service asks of a backend, and of what could become one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from service.domain import Identity, Scores
@@ -46,3 +47,13 @@ class Backend(Protocol[In]):
     async def close(self) -> None:
         """Give back what it holds. No `infer` is under way any more."""
         ...
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A version that could be served. Without `load` it is known to be unfit, for `reason`."""
+
+    version: str
+    load: Callable[[], Backend[Any]] | None = None
+    """Blocks, on a thread. Raises `ModelError`."""
+    reason: str = ""

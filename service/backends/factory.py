@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from models.repository import Repository, StoredModel
-from service.backends.base import Backend
+from service.backends.base import Backend, Candidate
 from service.backends.fake import FakeBackend
 from service.backends.onnx import Device, OnnxBackend, choose_device
-from service.registry import Candidate
 from service.settings import Settings
 
 

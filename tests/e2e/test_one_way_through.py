@@ -28,12 +28,17 @@ flip = true
 """
 
 
-def _parallax(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "parallax", *arguments]
+
+
+def _env(folder: Path) -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("PARALLAX_")}
-    env |= {"PARALLAX_MODELS_DIR": str(folder / "store"), "PARALLAX_DATA_DIR": str(folder / "data"), "COLUMNS": "200"}
-    return subprocess.run(
-        [sys.executable, "-m", "parallax", *arguments], env=env, cwd=folder, capture_output=True, text=True, check=False
-    )
+    return env | {"PARALLAX_MODELS_DIR": str(folder / "store"), "PARALLAX_DATA_DIR": str(folder / "data"), "COLUMNS": "200"}
+
+
+def _parallax(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(_command(*arguments), env=_env(folder), cwd=folder, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +93,7 @@ def test_other_labels_under_the_same_name_are_refused(trained: Path) -> None:
     done = _parallax(trained, "train", "cnn", "--data", "pets", "--config", "recipe.toml")
     assert done.returncode == 2
     assert "--name" in done.stderr
-    assert [stored.card.version for stored in Repository(trained / "store").scan().models] == ["1"]
+    assert Repository(trained / "store").get("tiny").card.version == "1"
 
 
 def test_a_test_set_is_met_once(trained: Path) -> None:
@@ -102,7 +107,7 @@ def test_a_test_set_is_met_once(trained: Path) -> None:
 
 
 def test_export_repeats_a_run_as_a_new_version(trained: Path) -> None:
-    (run,) = (path for path in (trained / "data" / "runs").iterdir() if (path / "best.keras").exists())
+    (run,) = (trained / "data" / "runs").glob("tiny-*")
     done = _parallax(trained, "export", str(run), "--store", "again")
     assert done.returncode == 0, done.stderr
     first = Repository(trained / "store").get("tiny")
@@ -111,72 +116,40 @@ def test_export_repeats_a_run_as_a_new_version(trained: Path) -> None:
     again.verify()
 
 
-def test_ctrl_c_keeps_the_best_epoch_and_exports_it(trained: Path) -> None:
-    recipe = RECIPE.replace("epochs = 1", "epochs = 1000")
-    (trained / "long.toml").write_text(recipe, encoding="utf-8")
-    env = os.environ | {
-        "PARALLAX_MODELS_DIR": str(trained / "stopped"),
-        "PARALLAX_DATA_DIR": str(trained / "data"),
-        "COLUMNS": "200",
-    }
-    command = [
-        sys.executable,
-        "-m",
-        "parallax",
-        "train",
-        "cnn",
-        "--data",
-        "photos",
-        "grey.zip",
-        "--config",
-        "long.toml",
-        "--name",
-        "stopped",
-    ]
-    with subprocess.Popen(command, env=env, cwd=trained, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        assert process.stderr
+def _interrupted(folder: Path, epochs: int, name: str, number: signal.Signals) -> tuple[int, str]:
+    """Train under a name, send a signal once the second epoch has ended, and return exit status and output."""
+    (folder / f"{name}.toml").write_text(RECIPE.replace("epochs = 1", f"epochs = {epochs}"), encoding="utf-8")
+    with subprocess.Popen(
+        _long(name), env=_env(folder), cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as run:
+        assert run.stderr
         written = []
-        for line in process.stderr:
+        for line in run.stderr:
             written.append(line)
-            if line.startswith("epoch   2/1000"):
-                process.send_signal(signal.SIGINT)
-        assert process.wait() == 0, "".join(written)
-    facts = Repository(trained / "stopped").get("stopped").card.training
+            if line.startswith(f"epoch   2/{epochs}"):
+                run.send_signal(number)
+        return run.wait(), "".join(written)
+
+
+def _long(name: str) -> list[str]:
+    return _command("train", "cnn", "--data", "photos", "grey.zip", "--config", f"{name}.toml", "--name", name)
+
+
+def test_ctrl_c_keeps_the_best_epoch_and_exports_it(trained: Path) -> None:
+    status, output = _interrupted(trained, 1000, "stopped", signal.SIGINT)
+    assert status == 0, output
+    facts = Repository(trained / "store").get("stopped").card.training
     assert facts is not None
     assert 2 <= facts.epochs < 1000
 
 
 def test_a_run_that_was_killed_goes_on_where_it_was(trained: Path) -> None:
-    env = os.environ | {
-        "PARALLAX_MODELS_DIR": str(trained / "resumed"),
-        "PARALLAX_DATA_DIR": str(trained / "data"),
-        "COLUMNS": "200",
-    }
-    (trained / "three.toml").write_text(RECIPE.replace("epochs = 1", "epochs = 4"), encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "parallax",
-        "train",
-        "cnn",
-        "--data",
-        "photos",
-        "grey.zip",
-        "--config",
-        "three.toml",
-        "--name",
-        "resumed",
-    ]
-    with subprocess.Popen(command, env=env, cwd=trained, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        assert process.stderr
-        for line in process.stderr:
-            if line.startswith("epoch   2/4"):
-                process.kill()
-        process.wait()
-    done = subprocess.run([*command, "--resume"], env=env, cwd=trained, capture_output=True, text=True, check=False)
+    status, _ = _interrupted(trained, 4, "resumed", signal.SIGKILL)
+    assert status == -signal.SIGKILL
+    done = _parallax(trained, *_long("resumed")[3:], "--resume")
     assert done.returncode == 0, done.stderr
     assert "epoch   1/4" not in done.stderr
     assert "epoch   4/4" in done.stderr
-    facts = Repository(trained / "resumed").get("resumed").card.training
+    facts = Repository(trained / "store").get("resumed").card.training
     assert facts is not None
     assert facts.epochs == 4

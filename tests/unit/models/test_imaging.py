@@ -22,7 +22,6 @@ from models.metadata import InputSpec
 from tests.support.images import Kind, encode, encoded, exif, picture, plain
 
 XMP_TURN = (
-    b"http://ns.adobe.com/xap/1.0/\0"
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
 )
@@ -36,7 +35,7 @@ def pillow(data: bytes) -> Pixels:
 
 def over_white(layer: Image.Image) -> Pixels:
     """The definition: colour times alpha plus white times the rest."""
-    pixels = np.asarray(layer.convert("RGBA")).astype(np.float64)
+    pixels = np.asarray(layer).astype(np.float64)
     alpha = pixels[:, :, 3:] / 255
     return np.rint(pixels[:, :, :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
 
@@ -167,11 +166,22 @@ def test_an_orientation_that_does_not_exist_turns_nothing(orientation: int) -> N
     assert_same(imaging.decode(encoded("JPEG", exif=exif(orientation))), pillow(encoded("JPEG")))
 
 
-def test_an_exif_block_that_is_damaged_turns_nothing() -> None:
-    data = encoded("JPEG", exif=exif(6))
-    broken = data.replace(b"MM\0*", b"MM\0+").replace(b"II*\0", b"II+\0")
-    assert broken != data
-    assert_same(imaging.decode(broken), pillow(encoded("JPEG")))
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning", "ignore:Truncated File Read:UserWarning")
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"Exif\0\0",
+        exif(6)[:16],
+        exif(6)[:-10],
+        exif(6).replace(b"MM", b"XX"),  # no byte order
+        exif(6)[:10] + b"\x7f" + exif(6)[11:],  # a directory far behind the end
+        exif(6)[:18] + b"\0\x63" + exif(6)[20:],  # a type that does not exist
+    ],
+    ids=["empty", "half", "cut", "order", "offset", "type"],
+)
+def test_a_damaged_exif_block_turns_nothing_and_spoils_nothing(kind: Kind, block: bytes) -> None:
+    assert_same(imaging.decode(encoded(kind, exif=block)), pillow(encoded(kind)))
 
 
 def test_an_exif_block_behind_a_long_profile_turns_too() -> None:
@@ -180,11 +190,10 @@ def test_an_exif_block_behind_a_long_profile_turns_too() -> None:
     assert_same(imaging.decode(data), pillow(data))
 
 
-def test_a_turn_asked_for_by_xmp_is_made_in_every_format() -> None:
-    data = encoded("JPEG", 61, 43)
-    data = data[:2] + segment(0xE1, XMP_TURN) + data[2:]
-    assert_same(imaging.decode(data), pillow(data))
-    data = encoded("WEBP", 61, 43, xmp=XMP_TURN[29:])
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+def test_a_turn_asked_for_by_xmp_is_made_in_every_format(kind: Kind) -> None:
+    data = encoded(kind, 61, 43, xmp=XMP_TURN)
+    assert imaging.decode(data).shape == (61, 43, 3)
     assert_same(imaging.decode(data), pillow(data))
 
 
@@ -212,10 +221,10 @@ def test_bytes_after_the_end_are_ignored(kind: Kind) -> None:
 def test_what_is_transparent_lies_over_white(kind: Kind, mode: str, options: dict[str, object]) -> None:
     data = encoded(kind, 61, 43, mode=mode, **options)
     with Image.open(io.BytesIO(data)) as image:
-        expected = over_white(image)
+        layer = image.convert("RGBA")
     pixels = imaging.decode(data)
-    assert np.abs(pixels.astype(int) - expected).max() <= 1
-    assert (pixels != pillow(data)).any(), "nothing in this picture was transparent"
+    assert np.abs(pixels.astype(int) - over_white(layer)).max() <= 1
+    assert (pixels != np.asarray(layer)[:, :, :3]).any(), "nothing in this picture was transparent"
 
 
 @pytest.mark.parametrize(("alpha", "expected"), [(0, (255, 255, 255)), (255, (10, 90, 200)), (51, (206, 222, 244))])
@@ -261,17 +270,14 @@ def test_a_grey_picture_has_three_equal_channels() -> None:
     assert (pixels == pixels[:, :, :1]).all()
 
 
-@pytest.mark.parametrize("top_down", [False, True])
-@pytest.mark.parametrize("core", [False, True])
-def test_a_bmp_of_old_header_or_upside_down_is_the_same_picture(core: bool, top_down: bool) -> None:
+@pytest.mark.parametrize("header", ["core", "top-down"])
+def test_a_bmp_of_old_header_or_upside_down_is_the_same_picture(header: str) -> None:
     image = picture(16, 8)
-    data = encode(image.transpose(Image.Transpose.FLIP_TOP_BOTTOM) if top_down else image, "BMP")
-    pixels = data[54:]
-    if core:
-        if top_down:
-            pytest.skip("the old header has no sign for its height")
-        data = b"BM" + struct.pack("<IIIIHHHH", 26 + len(pixels), 0, 26, 12, 16, 8, 1, 24) + pixels
-    elif top_down:
+    if header == "core":
+        rows = encode(image, "BMP")[54:]
+        data = b"BM" + struct.pack("<IIIIHHHH", 26 + len(rows), 0, 26, 12, 16, 8, 1, 24) + rows
+    else:
+        data = encode(ImageOps.flip(image), "BMP")
         data = data[:22] + struct.pack("<i", -8) + data[26:]
     assert imaging.size(data, "BMP") == (16, 8)
     assert_same(imaging.decode(data), np.asarray(image))

@@ -1,0 +1,114 @@
+"""What the service tells of itself."""
+
+import io
+import json
+import logging
+import re
+import sys
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import generate_latest
+
+from service.batching import Batch
+from service.domain import Identity, Prediction, RankedLabel, Timings
+from service.telemetry import Metrics, configure_logging, milliseconds, server_timing
+
+CNN = Identity("cnn", "onnx", "2", "int8", "CPUExecutionProvider", ("sea", "forest"))
+TIMINGS = Timings(queue=0.0004, decode=0.02, infer=0.3, total=0.3214)
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """Standard error as the log writes to it; what was set up for logging comes back afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    root.handlers = []  # or `force` would close those of pytest
+    yield written
+    root.handlers, root.level = handlers, level
+    logging.getLogger("uvicorn.access").disabled = False
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+def test_a_classified_image_is_counted_in_every_stage() -> None:
+    metrics = Metrics()
+    metrics.observe(Prediction(CNN, (RankedLabel("sea", 1.0),), TIMINGS))
+    for stage, seconds in (("queue", 0.0004), ("decode", 0.02), ("infer", 0.3), ("total", 0.3214)):
+        assert value(metrics, "parallax_stage_seconds_count", backend="cnn", stage=stage) == 1
+        assert value(metrics, "parallax_stage_seconds_sum", backend="cnn", stage=stage) == seconds
+
+
+def test_a_batch_is_counted_by_its_size_its_release_and_its_outcome() -> None:
+    metrics = Metrics()
+    metrics.on_batch(CNN, Batch(3, "busy", 0.1, 0.2, failed=False))
+    metrics.on_batch(CNN, Batch(8, "full", 0.1, 0.2, failed=True))
+    assert value(metrics, "parallax_batches_total", backend="cnn", release="busy", outcome="answered") == 1
+    assert value(metrics, "parallax_batches_total", backend="cnn", release="full", outcome="failed") == 1
+    assert value(metrics, "parallax_batch_size_sum", backend="cnn") == 11
+    assert value(metrics, "parallax_batch_size_bucket", backend="cnn", le="4.0") == 1
+
+
+def test_the_provider_gauge_names_what_is_served_now_and_nothing_else() -> None:
+    metrics = Metrics()
+    labels = {"backend": "cnn", "precision": "int8", "provider": "CPUExecutionProvider"}
+    metrics.serve([CNN])
+    assert value(metrics, "parallax_backend_provider_info", version="2", **labels) == 1
+    metrics.serve([Identity("cnn", "onnx", "3", "int8", "CPUExecutionProvider", CNN.labels)])
+    assert value(metrics, "parallax_backend_provider_info", version="2", **labels) is None
+    assert value(metrics, "parallax_backend_provider_info", version="3", **labels) == 1
+
+
+def test_two_applications_in_one_process_count_apart() -> None:
+    first, second = Metrics(), Metrics()
+    first.requests.labels("/v1/classify", "200").inc()
+    assert value(first, "parallax_requests_total", route="/v1/classify", status="200") == 1
+    assert value(second, "parallax_requests_total", route="/v1/classify", status="200") is None
+
+
+def test_metrics_that_nobody_touched_are_listed_and_none_has_a_time_stamp_beside_it() -> None:
+    metrics = Metrics()
+    metrics.on_batch(CNN, Batch(1, "idle", 0, 0, failed=False))
+    text = generate_latest(metrics.registry).decode()
+    assert "# TYPE parallax_stage_seconds histogram" in text
+    assert "_created" not in text
+
+
+SECONDS = st.floats(0, 1e4)
+
+
+@given(queue=SECONDS, decode=SECONDS, infer=SECONDS, total=SECONDS)
+def test_server_timing_has_the_form_of_the_w3c_and_loses_less_than_a_microsecond(
+    queue: float, decode: float, infer: float, total: float
+) -> None:
+    stages = milliseconds(Timings(queue, decode, infer, total))
+    assert stages == pytest.approx({"queue": queue * 1e3, "decode": decode * 1e3, "infer": infer * 1e3, "total": total * 1e3}, abs=1e-3)
+    header = server_timing(stages)
+    assert re.fullmatch(r"[a-z]+;dur=[0-9.]+(, [a-z]+;dur=[0-9.]+){3}", header), header
+    assert {name: float(duration) for name, duration in re.findall(r"(\w+);dur=([0-9.]+)", header)} == stages
+
+
+def test_the_log_is_one_json_object_a_line_with_its_extras_and_its_traceback(log: io.StringIO) -> None:
+    configure_logging("info")
+    logging.getLogger("parallax.x").info("two\nlines", extra={"request_id": "7"})
+    try:
+        raise KeyError("lost")
+    except KeyError:
+        logging.getLogger("parallax.x").exception("failed")
+    logging.getLogger("parallax.x").debug("not at this level")
+    first, second = (json.loads(line) for line in log.getvalue().splitlines())
+    assert {"level": "INFO", "logger": "parallax.x", "message": "two\nlines", "request_id": "7"}.items() <= first.items()
+    assert re.match(r"\d{4}-\d\d-\d\d", first["time"])
+    assert "KeyError: 'lost'" in second["exc_info"]
+
+
+def test_uvicorn_does_not_log_requests_a_second_time(log: io.StringIO) -> None:
+    configure_logging("debug")
+    logging.getLogger("uvicorn.access").info("GET /")
+    assert log.getvalue() == ""
