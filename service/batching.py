@@ -111,15 +111,20 @@ class Batcher(Generic[In, Out]):
         self._start_batches("idle")
         return await caller.answer
 
-    async def close(self, *, drain: bool = True) -> None:
-        """Accept no more callers; return when all are answered: by their inference, or without `drain` by `Closing`."""
+    async def close(self) -> None:
+        """Accept no more callers, and return when all are answered."""
         self._closing = True
-        if not drain:
-            while self._waiting:
-                self._refuse(self._waiting.popleft(), Closing("The backend was closed before this image was classified."))
         self._start_batches("busy")
         while self._running:
             await asyncio.wait(self._running)
+
+    def abandon(self) -> None:
+        """Accept no more callers, and answer all at once with `Closing`: those who wait, and those whose batch is under way."""
+        self._closing = True
+        while self._waiting:
+            self._refuse(self._waiting.popleft(), Closing("The backend was closed before this image was classified."))
+        for batch in self._running:
+            batch.cancel()
 
     def _start_batches(self, release: Release) -> None:
         while self._waiting and len(self._running) < self._max_in_flight:

@@ -16,6 +16,9 @@ from service.settings import Settings
 
 log = logging.getLogger("parallax.registry")
 
+LAST_GRACE_S = 1.0
+"""For batches whose callers were cancelled when the grace time ended."""
+
 
 @dataclass
 class Counters:
@@ -87,6 +90,8 @@ class Registry:
         """The backend that a request asks for. Raises `UnknownBackend`, `UnknownVersion` or `NotReady`."""
         name = name or self.default
         versions = self._running.get(name)
+        if not self._running and not self.failures:
+            raise NotReady(f"No backend is loaded: {self._settings.models_dir} holds no model.")
         if not versions:
             reasons = "; ".join(
                 f"version {failure.version}: {failure.reason}" for failure in self.failures if failure.name == name
@@ -103,7 +108,7 @@ class Registry:
         raise UnknownVersion(f"Version {version!r} of {name!r} is not loaded. Loaded: {loaded}.")
 
     async def close(self) -> None:
-        """Answer everyone who was accepted, then close every backend."""
+        """Answer everyone who was accepted, then close every backend. Requests have had their grace time before."""
         await asyncio.gather(*(self._close(running) for running in self.running))
         self._running.clear()
 
@@ -145,5 +150,9 @@ class Registry:
 
     @staticmethod
     async def _close(running: Running) -> None:
-        await running.batcher.close()
+        try:
+            async with asyncio.timeout(LAST_GRACE_S):
+                await running.batcher.close()
+        except TimeoutError:
+            running.batcher.abandon()
         await running.backend.close()

@@ -57,6 +57,7 @@ def serve(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=75,  # longer than a load balancer's: whoever closes first must not be the one that is asked
         timeout_graceful_shutdown=settings.grace_s,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

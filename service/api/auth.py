@@ -8,10 +8,9 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 
 from service.errors import ConfigurationError, ForeignOrigin, MissingKey
-from service.settings import Settings
+from service.settings import Settings, is_loopback
 
 MIN_KEY_LENGTH = 16
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 class Guard:
@@ -53,7 +52,7 @@ class Guard:
         """Without keys, a page that a local browser visits must not use the service as its visitor (CSRF, DNS rebinding)."""
         host = headers.get("host", "")
         name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-        if self._loopback and name.lower() not in LOOPBACK_NAMES:
+        if self._loopback and not is_loopback(name):
             raise ForeignOrigin(f"This service answers to localhost only, not to {name[:100]!r}.")
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
