@@ -29,7 +29,7 @@ async def list_backends(request: Request) -> Response:
 @router.get(
     "/{name}",
     response_model=BackendList,
-    responses=responses(*GUARD_ERRORS, errors.UnknownBackend),
+    responses=responses(*GUARD_ERRORS, errors.UnknownBackend, errors.BadParameter),
     summary="The versions of one backend",
 )
 async def get_backend(request: Request, name: str) -> Response:
