@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,11 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
-PATIENCE_S = 60.0
+PATIENCE_S = 30.0
 """A bound on every wait, so that a test of a broken server ends: what is waited for comes much sooner."""
 
 Record = Mapping[str, Any]
@@ -59,6 +61,18 @@ class Server:
     def client(self, **options: Any) -> httpx.Client:  # noqa: ANN401  # as httpx types them
         """A client of this server, which no proxy setting of the machine diverts."""
         return httpx.Client(base_url=self.url, trust_env=False, timeout=PATIENCE_S, **options)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """A sample of `/metrics`; 0 if nothing was counted under these labels yet."""
+        with self.client() as client:
+            text = client.get("/metrics").raise_for_status().text
+        return sample(text, name, **labels)
+
+    def backend(self, name: str) -> Record:
+        """What `/v1/backends` says of the version of a backend that answers."""
+        with self.client() as client:
+            found: Record = client.get(f"/v1/backends/{name}").raise_for_status().json()["backends"][0]
+        return found
 
     def wait_for(self, message: str) -> Record:
         """The first record with this message, as soon as it is written."""
@@ -117,7 +131,7 @@ def running(folder: Path, **settings: object) -> Iterator[Server]:
 
 @contextmanager
 def serving(folder: Path, *, clean: bool = True, **settings: object) -> Iterator[Server]:
-    """Start a server and wait until it listens; after the block it must end well on SIGTERM, and with `clean` without a complaint."""
+    """Start a server that listens when the block begins. At its end it must stop well on SIGTERM, and `clean` of complaints."""
     with running(folder, **settings) as server:
         server.wait_for("listening")
         yield server
@@ -128,11 +142,76 @@ def serving(folder: Path, *, clean: bool = True, **settings: object) -> Iterator
         assert not (clean and server.complaints), f"complaints in the log: {server.complaints}"
 
 
+class Connection:
+    """One connection, byte by byte."""
+
+    def __init__(self, server: Server) -> None:
+        """Open it."""
+        self.socket = socket.create_connection(server.address, PATIENCE_S)
+        self._file = self.socket.makefile("rb")
+
+    def send(self, data: bytes) -> None:
+        """Send just these bytes."""
+        self.socket.sendall(data)
+
+    def post(self, path: str, body: bytes, *, length: int | None = None, headers: str = "") -> None:
+        """Send a request, whose body may be shorter than the `length` that it states. `headers` end with CRLF each."""
+        size = len(body) if length is None else length
+        self.send(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n{headers}\r\n".encode() + body)
+
+    def reply(self) -> httpx.Response:
+        """Read one reply."""
+        status = self._file.readline().split()
+        assert status, "the server closed the connection without a reply"
+        headers: list[tuple[str, str]] = []
+        while line := self._file.readline().strip():
+            name, _, value = line.decode().partition(": ")
+            headers.append((name, value))
+        size = next(int(value) for name, value in headers if name == "content-length")
+        return httpx.Response(int(status[1]), headers=headers, content=self._file.read(size))
+
+    def closed(self) -> bool:
+        """Whether the server's next word is its goodbye; waits for it."""
+        try:
+            return self._file.read(1) == b""
+        except ConnectionResetError:
+            return True
+
+    def close(self) -> None:
+        """Hang up."""
+        self._file.close()
+        self.socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
 def eventually(condition: Callable[[], object], what: str) -> None:
-    """Return as soon as a condition holds. It should itself take its time, as a request does: there is no pause between trials."""
+    """Return as soon as a condition holds. It is asked without a pause, so it should take its time, as a request does."""
     limit = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < limit, f"never came true: {what}"
+
+
+def sample(text: str, name: str, **labels: str) -> float:
+    """A value out of Prometheus' text format; 0 if it is not there."""
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return next((found.value for found in samples if found.name == name and found.labels == labels), 0.0)
+
+
+def problem_of(response: httpx.Response) -> str:
+    """The code of a problem, which must have the form that every problem has (RFC 9457)."""
+    assert response.headers["content-type"] == "application/problem+json", response.text
+    body = response.json()
+    assert set(body) == {"type", "title", "status", "detail", "code", "request_id"}
+    assert body["status"] == response.status_code
+    assert body["type"] == f"urn:parallax:problem:{body['code']}"
+    assert body["request_id"] == response.headers["x-request-id"]
+    assert body["detail"]
+    return str(body["code"])
 
 
 def _parse(line: str) -> Record:

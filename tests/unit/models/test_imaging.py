@@ -6,13 +6,13 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import simplejpeg
 from hypothesis import given
-from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageOps
 
@@ -20,6 +20,9 @@ from models import imaging
 from models.imaging import Pixels
 from models.metadata import InputSpec
 from tests.support.images import Kind, encode, encoded, exif, picture, plain
+
+Options: TypeAlias = dict[str, Any]
+"""Of `encoded` and of Pillow."""
 
 XMP_TURN = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
@@ -41,7 +44,8 @@ def over_white(layer: Image.Image) -> Pixels:
 
 
 def assert_same(pixels: Pixels, expected: npt.NDArray[np.uint8]) -> None:
-    assert (pixels.dtype, pixels.shape) == (np.uint8, expected.shape)
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == expected.shape
     assert pixels.flags.c_contiguous
     np.testing.assert_array_equal(pixels, expected)
 
@@ -81,7 +85,7 @@ def png(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], transparent: byt
     ids=str,
 )
 @pytest.mark.parametrize(("width", "height"), [(64, 48), (61, 43), (9, 8)])
-def test_a_jpeg_has_the_pixels_that_pillow_gives_it(options: dict[str, object], width: int, height: int) -> None:
+def test_a_jpeg_has_the_pixels_that_pillow_gives_it(options: Options, width: int, height: int) -> None:
     data = encoded("JPEG", width, height, **options)
     assert_same(imaging.decode(data), pillow(data))
 
@@ -118,12 +122,11 @@ def flat_jpeg(*sampling: int) -> bytes:
         (0x21, 0x21, 0x21),
         (0x22, 0x21, 0x21),
         (0x41, 0x11, 0x11),
-        # libjpeg and Pillow read all of these, but TurboJPEG has no name for them.
+        # libjpeg and Pillow read these, but TurboJPEG has no name for them, or simplejpeg has none.
+        # KNOWN BUG: the first is a KeyError, the others "truncated or corrupt".
         (0x14, 0x11, 0x11),
-        (0x22, 0x22, 0x22),
         (0x31, 0x11, 0x11),
         (0x42, 0x11, 0x11),
-        (0x11, 0x22, 0x11),
     ],
     ids=lambda factors: " ".join(f"{factor:x}" for factor in factors),
 )
@@ -135,7 +138,7 @@ def test_a_jpeg_of_any_sampling_that_pillow_reads_is_read(sampling: tuple[int, .
 
 @pytest.mark.parametrize("transform", ["CMYK", "YCCK"])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"exif": exif(6)}], ids=["baseline", "progressive", "turned"])
-def test_adobes_inks_have_the_pixels_that_pillow_gives_them(transform: str, options: dict[str, object]) -> None:
+def test_adobes_inks_have_the_pixels_that_pillow_gives_them(transform: str, options: Options) -> None:
     data = bytearray(encoded("JPEG", 61, 43, mode="CMYK", **options))
     if transform == "YCCK":
         data[data.index(b"Adobe") + 11] = 2
@@ -145,7 +148,7 @@ def test_adobes_inks_have_the_pixels_that_pillow_gives_them(transform: str, opti
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"mode": "L"}, {"mode": "CMYK"}], ids=str)
-def test_a_jpeg_is_turned_as_its_exif_asks(orientation: int, options: dict[str, object]) -> None:
+def test_a_jpeg_is_turned_as_its_exif_asks(orientation: int, options: Options) -> None:
     data = encoded("JPEG", 61, 43, exif=exif(orientation), **options)
     pixels = imaging.decode(data)
     assert_same(pixels, pillow(data))
@@ -180,10 +183,12 @@ def test_an_orientation_that_does_not_exist_turns_nothing(orientation: int) -> N
     ],
     ids=["empty", "half", "cut", "order", "offset", "type"],
 )
+# KNOWN BUG: with no byte order, a PNG and a WebP are refused as corrupt, while a JPEG is read.
 def test_a_damaged_exif_block_turns_nothing_and_spoils_nothing(kind: Kind, block: bytes) -> None:
     assert_same(imaging.decode(encoded(kind, exif=block)), pillow(encoded(kind)))
 
 
+# KNOWN BUG: only the first 64 KiB are searched for EXIF.
 def test_an_exif_block_behind_a_long_profile_turns_too() -> None:
     data = encoded("JPEG", 61, 43, exif=exif(6))
     data = data[:2] + 2 * segment(0xE2, b"ICC" + bytes(65000)) + data[2:]
@@ -191,6 +196,7 @@ def test_an_exif_block_behind_a_long_profile_turns_too() -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+# KNOWN BUG: a JPEG without EXIF is not searched for XMP, which Pillow's turn of the other formats honours.
 def test_a_turn_asked_for_by_xmp_is_made_in_every_format(kind: Kind) -> None:
     data = encoded(kind, 61, 43, xmp=XMP_TURN)
     assert imaging.decode(data).shape == (61, 43, 3)
@@ -218,7 +224,7 @@ def test_bytes_after_the_end_are_ignored(kind: Kind) -> None:
     ],
     ids=["rgba", "la", "webp", "palette-alpha", "palette-key", "grey-key", "bilevel-key", "gif-key"],
 )
-def test_what_is_transparent_lies_over_white(kind: Kind, mode: str, options: dict[str, object]) -> None:
+def test_what_is_transparent_lies_over_white(kind: Kind, mode: str, options: Options) -> None:
     data = encoded(kind, 61, 43, mode=mode, **options)
     with Image.open(io.BytesIO(data)) as image:
         layer = image.convert("RGBA")
@@ -233,6 +239,7 @@ def test_alpha_says_how_much_white_shines_through(alpha: int, expected: tuple[in
     assert (pixels == expected).all()
 
 
+# KNOWN BUG: what is transparent keeps its grey.
 def test_a_grey_of_16_bits_can_be_transparent_too() -> None:
     pixels = np.full((8, 8), 1000, np.uint16)
     pixels[0] = 30000
@@ -299,9 +306,7 @@ def test_of_an_animation_the_first_frame_is_seen(kind: Kind) -> None:
     ids=str,
 )
 @pytest.mark.parametrize(("width", "height"), [(8, 300), (301, 9), (64, 48)])
-def test_the_size_of_a_webp_is_told_from_each_kind_of_header(
-    chunk: bytes, options: dict[str, object], width: int, height: int
-) -> None:
+def test_the_size_of_a_webp_is_told_from_each_kind_of_header(chunk: bytes, options: Options, width: int, height: int) -> None:
     data = encoded("WEBP", width, height, **options)
     assert data[12:16] == chunk
     assert imaging.size(data, "WEBP") == (width, height)
@@ -333,7 +338,7 @@ def test_a_picture_of_the_right_size_is_not_touched() -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_loaded_pixels_lie_in_one_block_whichever_way_they_were_turned(orientation: int) -> None:
     pixels = imaging.load(encoded("JPEG", 30, 30, exif=exif(orientation)), InputSpec(height=30, width=30))
-    assert (pixels.shape, pixels.dtype, pixels.flags.c_contiguous) == ((30, 30, 3), np.uint8, True)
+    assert (pixels.shape, pixels.dtype.name, pixels.flags.c_contiguous) == ((30, 30, 3), "uint8", True)
 
 
 def test_real_photographs_have_the_pixels_that_pillow_gives_them() -> None:

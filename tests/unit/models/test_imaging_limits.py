@@ -1,7 +1,6 @@
 """What `imaging` refuses by the header alone, and what becomes of damaged files: pixels or an `ImageError`, nothing else."""
 
 import struct
-import tracemalloc
 import zlib
 from collections.abc import Callable
 from typing import get_args
@@ -9,9 +8,9 @@ from typing import get_args
 import numpy as np
 import pytest
 import simplejpeg
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 from models import imaging
 from models.errors import BrokenImage, EmptyImage, ImageError, ImageTooLarge, ImageTooSmall, UnsupportedImage
@@ -161,16 +160,11 @@ def small_canvas() -> bytes:
 
 
 @pytest.mark.parametrize("lie", [oversized_frame, second_header, second_frame, small_canvas])
-def test_an_image_larger_than_its_header_says_is_never_decoded(lie: Callable[[], bytes]) -> None:
-    data = lie()
-    assert imaging.check(data, SMALL)[1] == 256
-    tracemalloc.start()
-    try:
-        with pytest.raises(ImageError):
-            imaging.decode(data, SMALL)
-        assert tracemalloc.get_traced_memory()[1] < 1_000_000
-    finally:
-        tracemalloc.stop()
+# KNOWN BUG: a GIF and a PNG get past the cap, up to Pillow's own of 89 million pixels.
+def test_an_image_larger_than_its_header_says_is_never_decoded(lie: Callable[[], bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("Pillow went on to decode it"))
+    with pytest.raises(ImageError):
+        imaging.decode(lie(), SMALL)
 
 
 def test_no_bytes_are_an_error_of_their_own() -> None:
@@ -296,7 +290,9 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 # Pillow warns of EXIF blocks and palettes that it finds odd.
 @pytest.mark.filterwarnings("ignore::UserWarning")
+@settings(max_examples=1000)
 @given(damaged())
+# KNOWN BUG: KeyError from simplejpeg; and the cap passed by.
 @example(FILES["jpeg-420-turned"].replace(b"\x01\x22\x00", b"\x01\x14\x00"))
 @example(oversized_frame())
 def test_a_damaged_file_gives_pixels_or_an_image_error(data: bytes) -> None:
@@ -304,6 +300,7 @@ def test_a_damaged_file_gives_pixels_or_an_image_error(data: bytes) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
+@settings(max_examples=500)
 @given(st.sampled_from(sorted(MAGIC.values())), st.binary(max_size=400))
 def test_any_bytes_behind_a_magic_number_give_pixels_or_an_image_error(magic: bytes, data: bytes) -> None:
     pixels_or_none(magic + data)

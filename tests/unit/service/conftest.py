@@ -1,9 +1,13 @@
-"""Settings that come from a test alone, never from the machine that runs it."""
+"""Settings that come from a test alone, never from the machine that runs it; and properties that no slow machine fails."""
 
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)

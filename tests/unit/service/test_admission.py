@@ -14,26 +14,23 @@ from service.errors import QueueFull, UploadsFull
 @given(places=st.integers(1, 5), moves=st.lists(st.integers(0, 9), max_size=60), fails=st.booleans())
 def test_no_permit_is_lost_or_given_twice_in_whatever_order_they_come_back(places: int, moves: list[int], fails: bool) -> None:
     admission = Admission(places, lambda: 0.0)
-    held: list[AbstractContextManager[None]] = []
+    held: list[ExitStack] = []
     for move in moves:
-        if move < 6:
-            permit = admission.permit()
-            if len(held) < places:
-                permit.__enter__()
-                held.append(permit)
-            else:
-                with pytest.raises(QueueFull):
-                    permit.__enter__()
-        elif held:
-            permit = held.pop(move % len(held))
+        if move >= 6 and held:
+            block = held.pop(move % len(held))
             if fails:
-                with pytest.raises(ZeroDivisionError):
-                    permit.__exit__(ZeroDivisionError, ZeroDivisionError(), None)
+                assert not block.__exit__(KeyError, KeyError(), None), "an error in the block is not swallowed"
             else:
-                permit.__exit__(None, None, None)
+                block.close()
+        elif len(held) < places:
+            held.append(ExitStack())
+            held[-1].enter_context(admission.permit())
+        else:
+            with pytest.raises(QueueFull), admission.permit():
+                pass
         assert admission.held == len(held)
-    for permit in held:
-        permit.__exit__(None, None, None)
+    for block in held:
+        block.close()
     assert admission.held == 0
 
 
@@ -56,23 +53,21 @@ def test_retry_after_is_the_time_that_the_queue_takes_between_one_second_and_six
 @given(limit=st.integers(1, 100), moves=st.lists(st.integers(0, 60) | st.none(), max_size=60))
 def test_the_byte_budget_is_never_overdrawn_and_all_comes_back(limit: int, moves: list[int | None]) -> None:
     budget = ByteBudget(limit)
-    held: list[tuple[int, AbstractContextManager[None]]] = []
+    held: list[tuple[int, ExitStack]] = []
     for size in moves:
         if size is None:
             if held:
-                held.pop(0)[1].__exit__(None, None, None)
+                held.pop(0)[1].close()
+        elif sum(taken for taken, _ in held) + size <= limit:
+            held.append((size, ExitStack()))
+            held[-1][1].enter_context(budget.reserve(size))
         else:
-            reservation = budget.reserve(size)
-            if sum(taken for taken, _ in held) + size <= limit:
-                reservation.__enter__()
-                held.append((size, reservation))
-            else:
-                with pytest.raises(UploadsFull) as refused:
-                    reservation.__enter__()
-                assert refused.value.retry_after == 1
+            with pytest.raises(UploadsFull) as refused, budget.reserve(size):
+                pass
+            assert refused.value.retry_after == 1
         assert budget.held == sum(taken for taken, _ in held) <= limit
-    for _, reservation in held:
-        reservation.__exit__(None, None, None)
+    for _, block in held:
+        block.close()
     assert budget.held == 0
 
 

@@ -13,7 +13,9 @@ COARSE = arrays.arrays(np.float32, st.integers(1, 30), elements=st.sampled_from(
 
 
 @given(scores=SCORES | COARSE, top=st.integers(1, 40))
-def test_a_ranking_is_the_labels_with_their_own_scores_best_first_and_ties_in_the_order_of_the_labels(scores: Scores, top: int) -> None:
+def test_a_ranking_is_the_labels_with_their_own_scores_best_first_and_ties_in_the_order_of_the_labels(
+    scores: Scores, top: int
+) -> None:
     labels = tuple(f"label {number}" for number in range(len(scores)))
     ranked = rank(scores, labels, top)
     expected = sorted(zip(labels, scores.tolist(), strict=True), key=lambda pair: -pair[1])  # sorted is stable

@@ -100,7 +100,9 @@ def test_a_descendant_has_the_row_of_its_nearest_ancestor() -> None:
     assert problem_type(VeryFull("x", 1)).code == "queue-full"
 
 
-@pytest.mark.parametrize("exc", [RuntimeError("at /secret/path"), errors.ConfigurationError("key=abc"), shared.BrokenModel("/etc")])
+@pytest.mark.parametrize(
+    "exc", [RuntimeError("at /secret/path"), errors.ConfigurationError("key=abc"), shared.BrokenModel("/etc")]
+)
 def test_what_nobody_foresaw_is_a_500(exc: Exception) -> None:
     assert problem(exc, "id-1")["status"] == 500
     assert problem(exc, "id-1")["code"] == "internal-error"
@@ -117,7 +119,9 @@ def test_the_frameworks_own_errors_become_problems_too() -> None:
     assert problem(HTTPException(404), "id-1")["code"] == "not-found"
     assert problem(HTTPException(418), "id-1")["code"] == "i'm-a-teapot"
     invalid = RequestValidationError([{"loc": ("query", "top"), "msg": "not a number"}])
-    assert problem(invalid, "id-1") | {"detail": "top: not a number", "code": "bad-parameter", "status": 422} == problem(invalid, "id-1")
+    assert problem(invalid, "id-1") | {"detail": "top: not a number", "code": "bad-parameter", "status": 422} == problem(
+        invalid, "id-1"
+    )
 
 
 def test_openapi_entries_of_one_status_are_joined_and_sorted() -> None:

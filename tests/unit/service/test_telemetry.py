@@ -1,16 +1,15 @@
 """What the service tells of itself."""
 
-import io
 import json
 import logging
 import re
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
+from pythonjsonlogger.json import JsonFormatter
 
 from service.batching import Batch
 from service.domain import Identity, Prediction, RankedLabel, Timings
@@ -21,15 +20,14 @@ TIMINGS = Timings(queue=0.0004, decode=0.02, infer=0.3, total=0.3214)
 
 
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """Standard error as the log writes to it; what was set up for logging comes back afterwards."""
+def log(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
+    """What standard error got; what was set up for logging comes back afterwards."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    written = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", written)
-    root.handlers = []  # or `force` would close those of pytest
-    yield written
-    root.handlers, root.level = handlers, level
+    level = root.level
+    yield lambda: capsys.readouterr().err
+    for handler in [handler for handler in root.handlers if isinstance(handler.formatter, JsonFormatter)]:
+        root.removeHandler(handler)
+    root.setLevel(level)
     logging.getLogger("uvicorn.access").disabled = False
 
 
@@ -88,13 +86,15 @@ def test_server_timing_has_the_form_of_the_w3c_and_loses_less_than_a_microsecond
     queue: float, decode: float, infer: float, total: float
 ) -> None:
     stages = milliseconds(Timings(queue, decode, infer, total))
-    assert stages == pytest.approx({"queue": queue * 1e3, "decode": decode * 1e3, "infer": infer * 1e3, "total": total * 1e3}, abs=1e-3)
+    assert stages == pytest.approx(
+        {"queue": queue * 1e3, "decode": decode * 1e3, "infer": infer * 1e3, "total": total * 1e3}, abs=1e-3
+    )
     header = server_timing(stages)
     assert re.fullmatch(r"[a-z]+;dur=[0-9.]+(, [a-z]+;dur=[0-9.]+){3}", header), header
     assert {name: float(duration) for name, duration in re.findall(r"(\w+);dur=([0-9.]+)", header)} == stages
 
 
-def test_the_log_is_one_json_object_a_line_with_its_extras_and_its_traceback(log: io.StringIO) -> None:
+def test_the_log_is_one_json_object_a_line_with_its_extras_and_its_traceback(log: Callable[[], str]) -> None:
     configure_logging("info")
     logging.getLogger("parallax.x").info("two\nlines", extra={"request_id": "7"})
     try:
@@ -102,13 +102,13 @@ def test_the_log_is_one_json_object_a_line_with_its_extras_and_its_traceback(log
     except KeyError:
         logging.getLogger("parallax.x").exception("failed")
     logging.getLogger("parallax.x").debug("not at this level")
-    first, second = (json.loads(line) for line in log.getvalue().splitlines())
+    first, second = (json.loads(line) for line in log().splitlines())
     assert {"level": "INFO", "logger": "parallax.x", "message": "two\nlines", "request_id": "7"}.items() <= first.items()
     assert re.match(r"\d{4}-\d\d-\d\d", first["time"])
     assert "KeyError: 'lost'" in second["exc_info"]
 
 
-def test_uvicorn_does_not_log_requests_a_second_time(log: io.StringIO) -> None:
+def test_uvicorn_does_not_log_requests_a_second_time(log: Callable[[], str]) -> None:
     configure_logging("debug")
     logging.getLogger("uvicorn.access").info("GET /")
-    assert log.getvalue() == ""
+    assert log() == ""

@@ -1,0 +1,85 @@
+"""Far more requests than there are places: each is answered, at once with 429 or later with its own result."""
+
+import asyncio
+import json
+from collections import Counter
+from pathlib import Path
+
+from tests.api.conftest import ENDLESS, LABELS
+from tests.support.images import plain
+from tests.support.server import Connection, Server, eventually, problem_of, serving
+
+REQUESTS = 10_000
+CONNECTIONS = 500
+MAX_QUEUE = 8
+
+IMAGES = {label: plain(level) for label, level in zip(LABELS, (0, 128, 255), strict=True)}
+
+
+def message(label: str, number: int) -> bytes:
+    image = IMAGES[label]
+    head = (
+        f"POST /v1/classify?top=1 HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: {number}\r\nContent-Length: {len(image)}\r\n\r\n"
+    )
+    return head.encode() + image
+
+
+async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> str:
+    """Send one request and hold its reply against what was sent. Returns what came of it."""
+    label = LABELS[number % len(LABELS)]
+    writer.write(message(label, number))
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    headers = dict(line.split(": ", 1) for line in head.splitlines()[1:] if line)
+    body = json.loads(await reader.readexactly(int(headers["content-length"])))
+    assert body["request_id"] == headers["x-request-id"] == str(number)
+    status = int(head.split()[1])
+    if status == 200:
+        assert [ranked["label"] for ranked in body["predictions"]] == [label]
+        return "answered"
+    assert status == 429, body
+    assert body["code"] == "queue-full"
+    assert 1 <= int(headers["retry-after"]) <= 60
+    return "refused"
+
+
+async def storm(server: Server) -> Counter[str]:
+    """All requests, dealt to as many connections as are open at once."""
+    numbers = iter(range(REQUESTS))
+    outcomes: Counter[str] = Counter()
+
+    async def one_connection() -> None:
+        reader, writer = await asyncio.open_connection(*server.address)
+        for number in numbers:
+            outcomes[await ask(reader, writer, number)] += 1
+        writer.close()
+        await writer.wait_closed()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(CONNECTIONS):
+            group.create_task(one_connection())
+    return outcomes
+
+
+def test_ten_thousand_requests_on_five_hundred_connections_are_all_answered(tmp_path: Path) -> None:
+    quick = {"fake__latency_ms": 2, "fake__max_batch_size": 4}
+    with serving(tmp_path, **ENDLESS | quick, max_queue=MAX_QUEUE) as server, server.client() as client:
+        outcomes = asyncio.run(storm(server))
+        assert outcomes.total() == REQUESTS
+        assert outcomes["answered"] >= MAX_QUEUE
+        assert outcomes["refused"] >= 1, "the queue was never full: this was no overload"
+        backend = server.backend("fake")
+        assert backend["queue"] == {"held": 0, "waiting": 0, "running_batches": 0, "max_queue": MAX_QUEUE}
+        assert backend["counters"] == {"answered": outcomes["answered"], "failed": 0, "refused": outcomes["refused"]}
+        assert client.get("/readyz").status_code == 200
+        assert client.post("/v1/classify", content=IMAGES["grey"]).json()["predictions"][0]["label"] == "grey"
+
+
+def test_a_full_queue_of_one_backend_leaves_the_others_alone(home: Path) -> None:
+    with serving(home, **ENDLESS, max_queue=1) as server, Connection(server) as holder, server.client() as client:
+        holder.post("/v1/classify?backend=fake", IMAGES["dark"])
+        eventually(lambda: server.backend("fake")["queue"]["held"] == 1, "the only place is taken")
+        refused = client.post("/v1/classify?backend=fake", content=IMAGES["dark"])
+        assert (refused.status_code, problem_of(refused)) == (429, "queue-full")
+        assert client.post("/v1/classify?backend=tiny", content=IMAGES["dark"]).status_code == 200
+        assert client.get("/readyz").status_code == 200
+        assert server.backend("fake")["counters"] == {"answered": 0, "failed": 0, "refused": 1}

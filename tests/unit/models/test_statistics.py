@@ -1,0 +1,120 @@
+"""Intervals against published values and their laws; reports against sums done by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from rich.console import Console
+
+from models import statistics
+from models.tables import print_report
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> tuple[int, int]:
+    """Right answers, of how many."""
+    images = draw(st.integers(1, 100_000))
+    return draw(st.integers(0, images)), images
+
+
+@pytest.mark.parametrize(
+    ("correct", "images", "low", "high"),
+    [
+        # R. G. Newcombe, Statistics in Medicine 17 (1998), 857-872, table I, method 3 (score, no continuity correction)
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_the_interval_is_the_published_one(correct: int, images: int, low: float, high: float) -> None:
+    found = statistics.accuracy(correct, images)
+    assert (round(found.low, 4), round(found.high, 4)) == (low, high)
+    assert (found.correct, found.images) == (correct, images)
+    assert found.value == correct / images
+
+
+@given(answers())
+def test_the_interval_is_that_of_the_formula(case: tuple[int, int]) -> None:
+    correct, n = case
+    found = statistics.accuracy(correct, n)
+    z, p = 1.959963984540054, correct / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    assert found.low == pytest.approx(max(0, centre - half), abs=1e-9)
+    assert found.high == pytest.approx(min(1, centre + half), abs=1e-9)
+
+
+@given(answers())
+def test_the_interval_holds_the_value_and_stays_a_share(case: tuple[int, int]) -> None:
+    found = statistics.accuracy(*case)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+@given(answers(), st.integers(2, 50))
+def test_more_images_narrow_the_interval(case: tuple[int, int], times: int) -> None:
+    correct, images = case
+    few, many = statistics.accuracy(correct, images), statistics.accuracy(correct * times, images * times)
+    assert many.high - many.low < few.high - few.low
+
+
+@given(answers())
+def test_right_and_wrong_answers_have_mirrored_intervals(case: tuple[int, int]) -> None:
+    correct, images = case
+    right, wrong = statistics.accuracy(correct, images), statistics.accuracy(images - correct, images)
+    assert (right.low, right.high) == pytest.approx((1 - wrong.high, 1 - wrong.low), abs=1e-12)
+
+
+@pytest.mark.parametrize(("correct", "images"), [(0, 0), (2, 1), (-1, 5)])
+def test_answers_that_can_t_be_are_refused(correct: int, images: int) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # scipy's own words
+        statistics.accuracy(correct, images)
+
+
+LABELS = ("sea", "forest", "street")
+#         sea  forest street  <- named
+MATRIX = [[3, 1, 0], [0, 2, 0], [2, 0, 0]]
+TARGETS = np.array([0, 0, 0, 0, 1, 1, 2, 2])
+NAMED = np.array([0, 1, 0, 0, 1, 1, 0, 0])
+
+
+def test_a_report_is_what_one_counts_by_hand() -> None:
+    report = statistics.report(TARGETS, NAMED, LABELS)
+    assert report.confusion == MATRIX
+    assert (report.accuracy.correct, report.accuracy.images, report.accuracy.value) == (5, 8, 0.625)
+    assert [row.label for row in report.classes] == list(LABELS)
+    assert [row.images for row in report.classes] == [4, 2, 2]
+    assert [row.precision for row in report.classes] == pytest.approx([3 / 5, 2 / 3, 0])
+    assert [row.recall for row in report.classes] == pytest.approx([3 / 4, 1, 0])
+    assert [row.f1 for row in report.classes] == pytest.approx([2 / 3, 4 / 5, 0])
+
+
+def test_a_class_without_images_still_has_its_row() -> None:
+    report = statistics.report(np.array([0, 0]), np.array([0, 0]), LABELS)
+    assert report.confusion == [[2, 0, 0], [0, 0, 0], [0, 0, 0]]
+    assert [row.images for row in report.classes] == [2, 0, 0]
+
+
+@given(st.integers(1, 60).flatmap(lambda count: arrays(np.int64, (2, count), elements=st.integers(0, 2))))
+def test_the_confusion_sums_to_the_images_and_its_diagonal_to_the_right_answers(pairs: np.ndarray) -> None:
+    targets, named = pairs
+    report = statistics.report(targets, named, LABELS)
+    matrix = np.array(report.confusion)
+    assert matrix.sum() == len(targets)
+    assert matrix.trace() == report.accuracy.correct
+    assert matrix.sum(axis=1).tolist() == np.bincount(targets, minlength=3).tolist() == [row.images for row in report.classes]
+    assert matrix.sum(axis=0).tolist() == np.bincount(named, minlength=3).tolist()
+
+
+def test_a_printed_report_says_it_all() -> None:
+    console = Console(width=120)
+    with console.capture() as captured:
+        print_report(console, "test", statistics.report(TARGETS, NAMED, LABELS))
+    text = captured.get()
+    assert "test: accuracy 62.5% (95 % interval 30.6% to 86.3%, 5 of 8 images)" in text
+    assert "0.600" in text
+    for label in LABELS:
+        assert label in text

@@ -1,0 +1,147 @@
+"""A batcher on an event loop that stands still, with an `infer` that the test ends: nothing sleeps or looks at a real clock."""
+
+import asyncio
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from service import batching
+from service.batching import Answer, Batch, Batcher
+
+
+class Stop(BaseException):
+    """What only an interpreter that goes down would raise."""
+
+
+class StillLoop(asyncio.SelectorEventLoop):
+    """Its clock moves, and its callbacks run, in `turn` alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+        self.complaints: list[dict[str, Any]] = []
+        self.set_exception_handler(lambda _loop, context: self.complaints.append(context))
+
+    def time(self) -> float:
+        return self.now
+
+    def turn(self, seconds: float = 0.0) -> None:
+        """Let the clock jump ahead, then run whatever can run."""
+        self.now += seconds
+
+        async def everything() -> None:
+            for _ in range(30):  # far more than the steps from an infer's end to its callers and the next batch's start
+                await asyncio.sleep(0)
+
+        self.run_until_complete(everything())
+
+    def step(self) -> None:
+        """Run what is ready now, and nothing that this makes ready."""
+        self.call_soon(self.stop)
+        self.run_forever()
+
+    def end(self) -> list[dict[str, Any]]:
+        """Close it. Returns what it complained of, such as exceptions that nobody ever looked at."""
+        self.turn()
+        gc.collect()
+        self.turn()
+        self.close()
+        return self.complaints
+
+
+@dataclass(eq=False)
+class Running:
+    """A call of `infer` that the test ends when it likes."""
+
+    items: Sequence[int]
+    end: "asyncio.Future[Sequence[str]]"
+
+    def succeed(self) -> None:
+        self.end.set_result([f"result {item}" for item in self.items])
+
+
+@dataclass(eq=False)
+class Caller:
+    """A caller as the test sees it: `expected` is what became of it by the rules, None while it is open."""
+
+    item: int
+    deadline: float | None
+    task: "asyncio.Task[Answer[str]]"
+    arrived: float
+    taken: bool = False
+    expected: "str | type[BaseException] | BaseException | None" = None
+
+    @property
+    def pending(self) -> bool:
+        return not self.taken and self.expected is None
+
+    @property
+    def found(self) -> "str | BaseException | None":
+        if not self.task.done():
+            return None
+        if self.task.cancelled():
+            return asyncio.CancelledError()
+        error = self.task.exception()
+        return error or self.task.result().value
+
+
+class Bench:
+    """A batcher on a loop that stands still, with an `infer` that the test ends."""
+
+    def __init__(
+        self, *, size: int = 2, places: int = 1, max_wait: float = 0.0, on_batch: Callable[[Batch], None] | None = None
+    ) -> None:
+        self.loop = StillLoop()
+        self.size, self.places, self.max_wait = size, places, max_wait
+        self.running: list[Running] = []
+        self.seen: list[int] = []
+        self.ended: list[tuple[int, bool]] = []
+        self.told: list[Batch] = []
+        self.callers: list[Caller] = []
+        self._clock = mock.patch.object(batching, "time", SimpleNamespace(perf_counter=self.loop.time))
+        self._clock.start()
+        self.batcher: Batcher[int, str] = Batcher(
+            self._infer, max_batch_size=size, max_in_flight=places, max_wait=max_wait, on_batch=on_batch or self.told.append
+        )
+
+    def submit(self, deadline: float | None = None, *, turn: bool = True) -> Caller:
+        """A new caller; `deadline` in seconds from now."""
+        limit = None if deadline is None else self.loop.now + deadline
+        number = len(self.callers)
+        caller = Caller(number, limit, self.loop.create_task(self.batcher.submit(number, limit)), self.loop.now)
+        self.callers.append(caller)
+        if turn:
+            self.loop.turn()
+        return caller
+
+    def close_batcher(self) -> "asyncio.Task[None]":
+        task = self.loop.create_task(self.batcher.close())
+        self.loop.turn()
+        return task
+
+    def end(self) -> None:
+        """Nobody may be left behind, and nothing may have been said behind the test's back."""
+        for running in self.running:
+            running.succeed()
+        self.loop.turn()
+        for caller in self.callers:
+            caller.task.cancel()
+        self.loop.turn()
+        self._clock.stop()
+        assert self.loop.end() == []
+
+    async def _infer(self, items: Sequence[int]) -> Sequence[str]:
+        running = Running(items, self.loop.create_future())
+        self.running.append(running)
+        self.seen += items
+        answered = False
+        try:
+            results = await running.end
+            answered = len(results) == len(items)
+            return results
+        finally:
+            self.running.remove(running)
+            self.ended.append((len(items), not answered))

@@ -1,0 +1,5 @@
+import os
+
+# TensorFlow reads these once, when it is loaded.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
