@@ -6,6 +6,7 @@ Zips are read in place and never unpacked, so a crafted member name has nowhere 
 
 import hashlib
 import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -81,8 +82,8 @@ class _ZipDataset(Dataset):
         except (OSError, zipfile.BadZipFile) as exc:
             raise DatasetError(f"{path} is not a readable zip file: {exc}") from exc
         try:
-            members = [PurePosixPath(info.filename) for info in self._zip.infolist() if not info.is_dir()]
-            super().__init__(path.name, _one_split(path, members, split))
+            self._members = {PurePosixPath(info.filename): info for info in self._zip.infolist() if not info.is_dir()}
+            super().__init__(path.name, _one_split(path, list(self._members), split))
         except DatasetError:
             self._zip.close()
             raise
@@ -91,13 +92,19 @@ class _ZipDataset(Dataset):
         return file_sha256(self._file)
 
     def _read(self, path: PurePosixPath) -> bytes:
-        member = str(path)
-        if self._zip.getinfo(member).file_size > LIMITS.max_bytes:
-            raise DatasetError(f"{self.name}: {member} has more than {LIMITS.max_bytes:,} bytes")
+        member = self._members[path]
+        if member.file_size > LIMITS.max_bytes:
+            raise DatasetError(f"{self.name}: {path} has more than {LIMITS.max_bytes:,} bytes")
         try:
             return self._zip.read(member)
-        except (OSError, RuntimeError, zipfile.BadZipFile, NotImplementedError) as exc:  # encrypted, damaged or exotic
-            raise DatasetError(f"{self.name}: {member} can't be read: {exc}") from exc
+        except (
+            OSError,
+            RuntimeError,
+            zipfile.BadZipFile,
+            NotImplementedError,
+            zlib.error,
+        ) as exc:  # encrypted, damaged or exotic
+            raise DatasetError(f"{self.name}: {path} can't be read: {exc}") from exc
 
     def close(self) -> None:
         self._zip.close()

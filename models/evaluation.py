@@ -13,9 +13,9 @@ from rich.progress import track
 
 from models import imaging, statistics
 from models.datasets import LIMITS, Dataset, LabelledImage, batches, open_dataset
-from models.errors import DatasetError, UsageError
+from models.errors import DatasetError, ImageError, UsageError
 from models.machine import usable_cpus
-from models.metadata import Accuracy, DataFile, Precision, TestResult
+from models.metadata import Accuracy, DataFile, InputSpec, Precision, TestResult
 from models.repository import Repository, StoredModel
 from models.runtime import OnnxModel
 from models.sources import resolve
@@ -29,8 +29,8 @@ def evaluate(
 ) -> TestResult:
     """Judge every variant and record the result in the card.
 
-    Raises `UsageError` if this version met these images before, `DatasetError` if they don't fit its labels, `ImageError` for
-    an image that can't be decoded, `BrokenModel` if a file is not what the card says.
+    Raises `UsageError` if this version met these images before, `DatasetError` if they don't fit its labels or
+    one can't be decoded, `BrokenModel` if a file is not what the card says.
     """
     card = stored.card
     stored.verify()
@@ -48,7 +48,7 @@ def evaluate(
         predicted: dict[Precision, list[npt.NDArray[np.int64]]] = {precision: [] for precision in models}
         images = track(_images(sets), "evaluate", total=data.images, console=console, transient=True)
         for batch in batches(images, BATCH):
-            pixels = np.stack([imaging.load(image.data, card.input, LIMITS) for image in batch])
+            pixels = np.stack([_load(image, card.input) for image in batch])
             targets += [card.labels.index(image.label) for image in batch]
             for precision, model in models.items():
                 predicted[precision].append(model.run(pixels).argmax(axis=1))
@@ -63,6 +63,13 @@ def evaluate(
         variants = [variant.model_copy(update={"test_accuracy": accuracy[variant.precision].value}) for variant in card.variants]
     repository.update(card.model_copy(update={"tests": [*card.tests, record], "variants": variants}))
     return record
+
+
+def _load(image: LabelledImage, spec: InputSpec) -> imaging.Pixels:
+    try:
+        return imaging.load(image.data, spec, LIMITS)
+    except ImageError as exc:
+        raise DatasetError(f"{image.path}: {exc}") from exc
 
 
 def _refuse_second_look(stored: StoredModel, data: DataFile) -> None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image
 
 from models import imaging
-from models.errors import BrokenModel, GoldenMismatch
+from models.errors import BrokenModel, GoldenMismatch, ImageError
 from models.metadata import InputSpec, Precision
 
 Run: TypeAlias = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
@@ -49,13 +49,13 @@ def check(path: Path, spec: InputSpec, precision: Precision, run: Run, provider:
     Raises `GoldenMismatch` if pixels differ, scores differ by more than `TOLERANCE`, or another class comes first.
     """
     try:
-        with np.load(path, allow_pickle=False) as golden:
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as golden:
             digests = [str(digest) for digest in golden["pixels_sha256"]]
             files = [golden[f"file_{i}"].tobytes() for i in range(len(digests))]
             expected = golden[f"scores_{precision}"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
+        pixels = [imaging.load(data, spec) for data in files]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, ImageError) as exc:
         raise BrokenModel(f"{path.name} can't be read: {exc}") from exc
-    pixels = [imaging.load(data, spec) for data in files]
     for number, (array, digest) in enumerate(zip(pixels, digests, strict=True)):
         if _digest(array) != digest:
             raise GoldenMismatch(f"golden image {number} decodes to other pixels here than at export: other image libraries")

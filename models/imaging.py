@@ -33,6 +33,9 @@ _RESAMPLING = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 
+DECODER_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, OverflowError, TypeError, struct.error)
+"""Pillow's decoders raise all of these on damaged input."""
+
 # Pillow only warns up to twice its own pixel limit; an image that big is refused here in any case.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
@@ -69,8 +72,8 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Pixels:
 
     Returns a C-contiguous uint8 array [H,W,3], RGB. Raises `ImageError`.
     """
-    kind = check(data, limits)[0]
-    return _decode_jpeg(data) if kind == "JPEG" else _decode_pillow(data, kind)
+    kind, _ = check(data, limits)
+    return _decode_jpeg(data, limits) if kind == "JPEG" else _decode_pillow(data, kind, limits)
 
 
 def check(data: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[Format, int]:
@@ -84,10 +87,7 @@ def check(data: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[Format, int]:
         raise ImageTooLarge(f"The image has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted.")
     kind = sniff(data)
     width, height = size(data, kind)
-    if width * height > limits.max_pixels:
-        raise ImageTooLarge(f"The image is {width} x {height} pixels; at most {limits.max_pixels:,} pixels are accepted.")
-    if min(width, height) < MIN_SIDE:
-        raise ImageTooSmall(f"The image is {width} x {height} pixels; each side must have at least {MIN_SIDE}.")
+    _hold_against(limits, width, height)
     return kind, width * height
 
 
@@ -110,8 +110,7 @@ def size(data: bytes, kind: Format) -> tuple[int, int]:
     """Width and height as the file's header states them, in microseconds and without decoding. Raises `BrokenImage`."""
     try:
         if kind == "JPEG":
-            height, width, _, _ = simplejpeg.decode_jpeg_header(data)
-            return width, height
+            return _jpeg_size(data)
         if kind == "PNG":  # W3C PNG specification, 11.2.1: IHDR comes first
             return _fields(">II", data, 16)
         if kind == "GIF":  # GIF89a specification, 18: logical screen descriptor
@@ -122,29 +121,38 @@ def size(data: bytes, kind: Format) -> tuple[int, int]:
             width, height = _fields("<ii", data, 18)
             return abs(width), abs(height)
         return _webp_canvas(data)
-    except (ValueError, struct.error) as exc:
+    except DECODER_ERRORS as exc:
         raise _broken(kind) from exc
 
 
-def _decode_jpeg(data: bytes) -> Pixels:
-    if simplejpeg.decode_jpeg_header(data)[2] in ("CMYK", "YCCK"):
-        return _decode_pillow(data, "JPEG")  # Pillow knows Adobe's inverted inks
+def _jpeg_size(data: bytes) -> tuple[int, int]:
     try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    except (ValueError, KeyError):  # samplings that simplejpeg has no name for
+        with _open(data, "JPEG") as image:
+            return image.size
+    return width, height
+
+
+def _decode_jpeg(data: bytes, limits: Limits) -> Pixels:
+    try:
+        if simplejpeg.decode_jpeg_header(data)[2] in ("CMYK", "YCCK"):
+            return _decode_pillow(data, "JPEG", limits)  # Pillow knows Adobe's inverted inks
         pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB")
-    except ValueError:
-        # Either half a file or a harmless oddity (stray bytes between markers): Pillow tells one from the other.
-        return _decode_pillow(data, "JPEG")
-    if b"Exif\x00\x00" not in data[:65536]:
-        return pixels
-    return _upright(pixels, data)
+    except (ValueError, KeyError):
+        # Half a file, a rare sampling, or a harmless oddity such as stray bytes between markers: Pillow tells which.
+        return _decode_pillow(data, "JPEG", limits)
+    if b"Exif\x00\x00" in data or b"tiff:Orientation" in data:
+        return _upright(pixels, data)
+    return pixels
 
 
 def _upright(pixels: Pixels, data: bytes) -> Pixels:
-    """Turn decoded JPEG pixels as the EXIF orientation (TIFF tag 274, values 1 to 8) asks."""
+    """Turn decoded JPEG pixels as the orientation in EXIF or XMP (TIFF tag 274, values 1 to 8) asks."""
     try:
-        with Image.open(io.BytesIO(data), formats=["JPEG"]) as header:
+        with _open(data, "JPEG") as header:
             orientation = header.getexif().get(ExifTags.Base.Orientation, 1)
-    except (OSError, ValueError, SyntaxError, struct.error):
+    except DECODER_ERRORS:
         return pixels  # a damaged EXIF block says nothing about the picture itself
     if orientation in (5, 6, 7, 8):
         pixels = pixels.transpose(1, 0, 2)
@@ -155,22 +163,34 @@ def _upright(pixels: Pixels, data: bytes) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-def _decode_pillow(data: bytes, kind: Format) -> Pixels:
+def _decode_pillow(data: bytes, kind: Format, limits: Limits) -> Pixels:
     try:
-        with Image.open(io.BytesIO(data), formats=[kind]) as image:
+        with _open(data, kind) as image:
+            _hold_against(limits, *image.size)  # a frame may be larger than the file's first header says
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            return _to_rgb(_turned(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
         raise ImageTooLarge("A frame of the image is larger than its header says; send a plain image.") from exc
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, OverflowError, struct.error) as exc:
-        # Pillow's decoders raise all of these on damaged input.
+    except DECODER_ERRORS as exc:
         raise _broken(kind) from exc
+
+
+def _open(data: bytes, kind: Format) -> Image.Image:
+    return Image.open(io.BytesIO(data), formats=[kind])
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except DECODER_ERRORS:
+        return image  # a damaged EXIF block says nothing about the picture itself
 
 
 def _to_rgb(image: Image.Image) -> Pixels:
     if image.mode.startswith("I"):  # 16-bit grey: 65535 = 255 * 257, and Pillow's own conversion clips instead
         wide = np.asarray(image).astype(np.int64)
         grey = ((wide.clip(0, 65535) + 128) // 257).astype(np.uint8)
+        grey[wide == image.info.get("transparency", -1)] = 255
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
@@ -194,6 +214,13 @@ def _webp_canvas(data: bytes) -> tuple[int, int]:
 def _fields(layout: str, data: bytes, offset: int) -> tuple[int, int]:
     first, second = struct.unpack_from(layout, data, offset)
     return first, second
+
+
+def _hold_against(limits: Limits, width: int, height: int) -> None:
+    if width * height > limits.max_pixels:
+        raise ImageTooLarge(f"The image is {width} x {height} pixels; at most {limits.max_pixels:,} pixels are accepted.")
+    if min(width, height) < MIN_SIDE:
+        raise ImageTooSmall(f"The image is {width} x {height} pixels; each side must have at least {MIN_SIDE}.")
 
 
 def _broken(kind: Format) -> BrokenImage:

@@ -18,7 +18,7 @@ def usable_cpus() -> int:
     if asked:
         try:
             return max(1, math.ceil(float(asked)))
-        except ValueError as exc:
+        except (ValueError, OverflowError) as exc:
             raise UsageError(f"PARALLAX_CPUS={asked} is not a number") from exc
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cgroup_quota(CGROUP)

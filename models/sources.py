@@ -15,7 +15,7 @@ def resolve(source: str, downloads: Path) -> str:
     where, hash_mark, split = source.partition("#")
     if where.startswith("kaggle:"):
         return f"{_kaggle(where.removeprefix('kaggle:'))}{hash_mark}{split}"
-    if urlsplit(where).scheme in ("http", "https"):
+    if where.startswith(("http://", "https://")):
         return f"{_download(where, downloads)}{hash_mark}{split}"
     return source
 
@@ -24,7 +24,10 @@ def _download(address: str, downloads: Path) -> Path:
     import httpx
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    name = PurePosixPath(urlsplit(address).path).name or "data.zip"
+    try:
+        name = PurePosixPath(urlsplit(address).path).name or "data.zip"
+    except ValueError as exc:
+        raise DatasetError(f"{address} is no address: {exc}") from exc
     folder = downloads / hashlib.sha256(address.encode()).hexdigest()[:16]
     target = folder / name
     if target.exists():
@@ -43,7 +46,7 @@ def _download(address: str, downloads: Path) -> Path:
                 for chunk in reply.iter_bytes():
                     file.write(chunk)
                     progress.advance(task, len(chunk))
-    except httpx.HTTPError as exc:
+    except (httpx.HTTPError, httpx.InvalidURL) as exc:
         raise DatasetError(f"{address} can't be downloaded: {exc}") from exc
     part.replace(target)
     return target

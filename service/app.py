@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeAlias
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -30,6 +31,9 @@ from service.pipeline import Pipeline
 from service.registry import Registry
 from service.settings import Settings
 from service.telemetry import Metrics
+
+Application: TypeAlias = FastAPI
+"""For those who run it and need not know what it is."""
 
 log = logging.getLogger("parallax.app")
 

@@ -6,10 +6,9 @@ import socket
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
 
 from models.errors import ParallaxError
-from service.app import create_app
+from service.app import Application, create_app
 from service.errors import ConfigurationError
 from service.settings import Settings
 from service.telemetry import configure_logging
@@ -20,7 +19,7 @@ log = logging.getLogger("parallax.server")
 class _Server(uvicorn.Server):
     """Says where it listens, and marks the service as draining on the first signal, so that its probes tell at once."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    def __init__(self, config: uvicorn.Config, app: Application) -> None:
         super().__init__(config)
         self._application = app
 
@@ -77,6 +76,6 @@ def serve(settings: Settings) -> None:
         raise _startup_error(app) or ConfigurationError("the service was stopped before it was ready")
 
 
-def _startup_error(app: FastAPI) -> ParallaxError | None:
+def _startup_error(app: Application) -> ParallaxError | None:
     error: ParallaxError | None = getattr(app.state, "startup_error", None)
     return error

@@ -58,7 +58,7 @@ def fit(run: Run, recipe: Recipe, data: TrainingSet, seed: int) -> bool:
                 verbose=0,
             )
         except KeyboardInterrupt:
-            if not run.best.exists():
+            if not run.history():
                 raise UsageError("stopped before the first epoch ended: there is nothing to keep") from None
             return False
     return True

@@ -2,14 +2,18 @@
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.errors import UsageError
 from models.metadata import InputSpec
 
 CONFIGS = Path(__file__).parent / "configs"
+
+
+MIN_SIDES = {"cnn": 94, "residual": 32}
+"""Pixels: five unpadded convolutions and halvings leave nothing of fewer than 94."""
 
 
 class OptimizerSettings(BaseModel):
@@ -57,6 +61,13 @@ class Recipe(BaseModel):
     optimizer: OptimizerSettings = OptimizerSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
 
+    @model_validator(mode="after")
+    def _large_enough(self) -> Self:
+        for side, value in (("height", self.height), ("width", self.width)):
+            if value < MIN_SIDES[self.network]:
+                raise ValueError(f"{side} must be at least {MIN_SIDES[self.network]} for this network, whose stages halve it")
+        return self
+
     @property
     def input_spec(self) -> InputSpec:
         """Served size, as the model card will say it."""
@@ -76,5 +87,5 @@ def load_recipe(network: str, config: Path | None = None, **overrides: int | Non
     except FileNotFoundError as exc:
         known = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.toml")))
         raise UsageError(f"no recipe {path}; there are: {known}") from exc
-    except (OSError, tomllib.TOMLDecodeError, ValidationError) as exc:
+    except (OSError, ValueError) as exc:  # no text, no TOML, no recipe
         raise UsageError(f"{path}: {exc}") from exc

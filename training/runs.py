@@ -112,7 +112,13 @@ class Run:
         """The epochs that were finished, first to last."""
         if not self._history.exists():
             return []
-        return [Epoch.model_validate_json(line) for line in self._history.read_text(encoding="utf-8").splitlines()]
+        epochs = []
+        for line in self._history.read_text(encoding="utf-8").splitlines():
+            try:
+                epochs.append(Epoch.model_validate_json(line))
+            except ValidationError:
+                break  # a kill cut it short: that epoch is learnt again
+        return epochs
 
     def best_epoch(self) -> Epoch:
         """The epoch whose weights `best` holds."""
@@ -120,5 +126,7 @@ class Run:
 
     def append(self, epoch: Epoch) -> None:
         """Add a finished epoch to the history."""
-        with self._history.open("a", encoding="utf-8") as file:
-            file.write(epoch.model_dump_json() + "\n")
+        lines = [line.model_dump_json() + "\n" for line in (*self.history(), epoch)]
+        part = self._history.with_suffix(".part")
+        part.write_text("".join(lines), encoding="utf-8")
+        part.replace(self._history)

@@ -94,6 +94,8 @@ def _nothing_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
         (webp, 16_383),
         (lossless_webp, 16_384),
         (extended_webp, 60_000),
+        (extended_webp, 65_536 + 100),
+        (extended_webp, 2**24),
     ],
 )
 def test_a_bomb_is_refused_by_its_header(bomb: Callable[[int, int], bytes], side: int) -> None:

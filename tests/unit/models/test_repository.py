@@ -266,6 +266,35 @@ def test_many_who_add_at_once_get_a_number_each(tmp_path: Path) -> None:
         assert (stored.folder / "model.onnx").read_bytes() == str(number).encode()
 
 
+def test_a_number_that_another_takes_at_the_last_moment_is_left_to_him(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = Repository(tmp_path)
+    wanted: list[str] = []
+
+    def write_and_be_late(folder: Path, written: ModelCard) -> None:
+        write_card(folder, written)
+        wanted.append(written.version)
+        if len(wanted) < 3:
+            put(tmp_path, "tiny", written.version)
+
+    files = new_files(repository)
+    monkeypatch.setattr(repository_module, "write_card", write_and_be_late)
+    assert repository.add(card(), files).card.version == "3"
+    assert wanted == ["1", "2", "3"]
+    assert versions(tmp_path) == ["tiny/1", "tiny/2", "tiny/3"]
+
+
+def test_a_store_that_can_t_be_written_to_is_no_endless_race(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = Repository(tmp_path)
+    files = new_files(repository)
+
+    def rename(self: Path, target: Path) -> Path:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(PermissionError):
+        repository.add(card(), files)
+
+
 def test_a_reader_never_sees_a_version_without_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repository = Repository(tmp_path)
     seen: list[list[str]] = []

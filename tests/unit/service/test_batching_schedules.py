@@ -61,6 +61,10 @@ class Schedules(RuleBasedStateMachine):
         if leaves:  # in the very moment in which the batch ends
             callers[0].task.cancel()
             callers[0].expected = callers[0].expected or asyncio.CancelledError
+        waiting = [caller for caller in self.bench.callers if caller.pending]
+        if leaves and waiting:
+            waiting[0].task.cancel()
+            waiting[0].expected = asyncio.CancelledError
         error = ValueError("this batch's own")
         match how:
             case "succeeds":

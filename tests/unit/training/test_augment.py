@@ -47,13 +47,28 @@ def test_flip_mirrors_some_images_and_leaves_the_others() -> None:
     assert 2 < mirrored.sum() < 14
 
 
-def test_a_crop_shows_a_part() -> None:
-    ramp = np.broadcast_to(np.linspace(0, 255, 24, dtype=np.float32)[None, None, :, None], (16, 20, 24, 3))
-    images = np.asarray(view(Augmentation(min_area=0.3), 20, 24)(ramp, TARGETS, np.array([1, 2], np.int64))[0])
-    span = images[:, :, -1].mean(axis=(1, 2)) - images[:, :, 0].mean(axis=(1, 2))
-    assert (span >= 255 * np.sqrt(0.3) - 0.1).all()
-    assert (span <= 255.1).all()
-    assert (span < 250).any()
+def crops(settings: Augmentation) -> tuple[Floats, Floats]:
+    """Shares of the width and of the height that 16 crops keep, read off an image that rises from 0 to 1 both ways."""
+    down, across = np.meshgrid(np.linspace(0, 1, 20), np.linspace(0, 1, 24), indexing="ij")
+    ramps = np.repeat(np.stack([across, down, down], axis=2)[np.newaxis].astype(np.float32), 16, axis=0)
+    images = np.asarray(view(settings, 20, 24)(ramps, TARGETS, np.array([1, 2], np.int64))[0])
+    return images[:, 10, -1, 0] - images[:, 10, 0, 0], images[:, -1, 10, 1] - images[:, 0, 10, 1]
+
+
+def test_a_crop_keeps_its_share_of_the_image_and_its_shape() -> None:
+    wide, high = crops(Augmentation(min_area=0.3))
+    np.testing.assert_allclose(wide, high, atol=1e-4)
+    assert (wide * high >= 0.3 - 1e-4).all()
+    assert (wide * high <= 1 + 1e-4).all()
+    assert np.ptp(wide * high) > 0.3
+
+
+def test_crops_of_another_aspect_are_wider_or_higher() -> None:
+    wide, high = crops(Augmentation(min_area=0.3, aspect=0.4))
+    shape = np.log(wide / high)
+    assert (np.abs(shape) <= 0.4 + 1e-4).all()
+    assert shape.min() < -0.1
+    assert shape.max() > 0.1
 
 
 @pytest.mark.parametrize(

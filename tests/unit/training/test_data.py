@@ -86,6 +86,17 @@ def test_validation_takes_a_tenth_of_every_class_and_at_least_one(sources: Sourc
     assert not set(data.train) & set(data.validation)
 
 
+def test_validation_takes_the_smallest_digests_of_every_class(sources: Sources) -> None:
+    data = sources.prepare(TWENTY)
+    expected = {
+        digest
+        for label in ("dark", "bright")
+        for digest in sorted(pixel_digest(imaging.decode(TWENTY[f"{label}/{number}.png"])) for number in range(1, 21))[:2]
+    }
+    decoded = [pixel_digest(imaging.decode(image)) for _, image in sorted(TWENTY.items())]
+    assert {decoded[row] for row in data.validation} == expected
+
+
 def test_the_cut_follows_what_images_show_not_names_order_or_format(sources: Sources) -> None:
     first = sources.prepare(TWENTY)
     names = list(TWENTY)

@@ -11,8 +11,9 @@ import pytest
 from models.errors import UsageError
 from tests.unit.training.small import small_network, small_recipe, small_run, small_set
 from training import fit as fitting
-from training.callbacks import EpochProgress
+from training.callbacks import Checkpoint, EpochProgress
 from training.networks import NETWORKS
+from training.recipe import AugmentationSettings
 from training.runs import Run
 
 SEED = 7
@@ -76,6 +77,7 @@ def test_a_run_that_was_stopped_and_resumed_ends_as_if_it_never_was(
         stop_at(patch, epoch=3)
         assert not fit(run)
     assert [epoch.epoch for epoch in run.history()] == [1, 2]
+    run.best.write_bytes(b"it goes on from the last weights, not from the best")
     assert fit(run)
     assert [epoch.epoch for epoch in run.history()] == [1, 2, 3]
     for resumed, straight in zip(run.history(), finished.history(), strict=True):
@@ -119,6 +121,26 @@ def test_ctrl_c_while_the_first_epoch_is_written_down_keeps_all_of_it_or_nothing
     assert run.best_epoch().epoch == 1
 
 
+def test_the_best_weights_are_replaced_by_better_ones_only(tmp_path: Path) -> None:
+    run = small_run(tmp_path)
+    model = small_network(32, 32, 2, 0)
+
+    def end_epoch(number: int, checkpoint: Checkpoint, accuracy: float, loss: float) -> None:
+        model.set_weights([np.full_like(array, number) for array in model.get_weights()])
+        checkpoint.set_model(model)
+        checkpoint.on_epoch_begin(number - 1)
+        checkpoint.on_epoch_end(number - 1, {"loss": 1, "accuracy": 0, "val_loss": loss, "val_accuracy": accuracy})
+
+    checkpoint = Checkpoint(run, [])
+    for number, accuracy, loss, best in [(1, 0.5, 0.9, 1), (2, 0.8, 0.9, 2), (3, 0.7, 0.1, 2), (4, 0.8, 0.8, 4)]:
+        end_epoch(number, checkpoint, accuracy, loss)
+        assert {array.flat[0] for array in weights(run.last)} == {number}
+        assert {array.flat[0] for array in weights(run.best)} == {best} == {run.best_epoch().epoch}
+    end_epoch(5, Checkpoint(run, run.history()), 0.79, 0.1)  # resumed
+    assert {array.flat[0] for array in weights(run.best)} == {4}
+    assert not list(run.folder.glob("part-*"))
+
+
 def epochs_seen(first_epoch: int, count: int, seed: int = SEED) -> list[list[tuple[np.ndarray, np.ndarray]]]:
     batches = fitting._training_batches(small_set(), small_recipe(), seed, first_epoch=first_epoch)
     return [[(images.numpy(), targets.numpy()) for images, targets in batches] for _ in range(count)]
@@ -133,14 +155,23 @@ def test_batches_follow_from_seed_and_epoch_alone() -> None:
     assert all(not np.array_equal(a, b) for place, a in enumerate(firsts) for b in firsts[:place])
 
 
-def test_an_epoch_shows_every_training_image_once_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_epoch_shows_every_training_image_once_in_an_order_of_its_own() -> None:
     data = small_set()
-    recipe = small_recipe().model_copy(update={"augmentation": small_recipe().augmentation.model_copy(update={"mixup": 0})})
+    recipe = small_recipe().model_copy(update={"augmentation": AugmentationSettings()})
     batches = fitting._training_batches(data, recipe, SEED, first_epoch=0)
-    targets = np.concatenate([targets.numpy() for _, targets in batches])
-    assert [len(images) for images, _ in batches] == [8, 8, 4]
-    assert targets.sum(axis=0).tolist() == np.bincount(data.targets[data.train]).tolist()
     assert int(batches.cardinality()) == 3
+    first, second = (list(batches) for _ in range(2))
+    assert [len(images) for images, _ in first] == [8, 8, 4]
+    orders = []
+    for epoch in (first, second):
+        images = np.rint(np.concatenate([images.numpy() for images, _ in epoch])).astype(np.uint8)
+        targets = np.concatenate([targets.numpy() for _, targets in epoch]).argmax(axis=1)
+        rows = [int(np.flatnonzero((data.pixels == image).all(axis=(1, 2, 3)))[0]) for image in images]
+        np.testing.assert_array_equal(targets, data.targets[rows])
+        orders.append(rows)
+    assert sorted(orders[0]) == sorted(orders[1]) == data.train.tolist()
+    assert orders[0] != orders[1]
+    assert orders[0] != sorted(orders[0])
 
 
 def test_validation_images_are_seen_as_they_are() -> None:
