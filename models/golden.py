@@ -53,13 +53,13 @@ def check(path: Path, spec: InputSpec, precision: Precision, run: Run, provider:
             digests = [str(digest) for digest in golden["pixels_sha256"]]
             files = [golden[f"file_{i}"].tobytes() for i in range(len(digests))]
             expected = golden[f"scores_{precision}"]
-        pixels = [imaging.load(data, spec) for data in files]
+        pixels = np.stack([imaging.load(data, spec) for data in files])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, ImageError) as exc:
         raise BrokenModel(f"{path.name} can't be read: {exc}") from exc
     for number, (array, digest) in enumerate(zip(pixels, digests, strict=True)):
         if _digest(array) != digest:
             raise GoldenMismatch(f"golden image {number} decodes to other pixels here than at export: other image libraries")
-    scores = run(np.stack(pixels))
+    scores = run(pixels)
     if scores.shape != expected.shape:
         raise GoldenMismatch(f"golden scores have shape {expected.shape}, the model answers {scores.shape}")
     difference = float(np.abs(scores - expected).max())

@@ -10,13 +10,17 @@ arrived while the places were busy.
 """
 
 import asyncio
+import logging
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, Literal, TypeAlias, TypeVar
 
 from service.errors import BackendFailed, Closing, DeadlineExceeded
+
+log = logging.getLogger("parallax.batching")
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -75,7 +79,8 @@ class Batcher(Generic[In, Out]):
         self._max_in_flight = max_in_flight
         self._max_wait = max_wait
         self._on_batch = on_batch
-        self._waiting: deque[_Caller[In, Out]] = deque()
+        self._waiting: OrderedDict[_Caller[In, Out], None] = OrderedDict()
+        """First come first; whoever leaves is taken out at once, with the image that it held."""
         self._running: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
@@ -107,9 +112,14 @@ class Batcher(Generic[In, Out]):
         caller: _Caller[In, Out] = _Caller(item, time.perf_counter(), deadline, loop.create_future())
         if deadline is not None:
             caller.expiry = loop.call_at(deadline, self._expire, caller)
-        self._waiting.append(caller)
+        self._waiting[caller] = None
         self._start_batches("idle")
-        return await caller.answer
+        try:
+            return await caller.answer
+        finally:
+            self._waiting.pop(caller, None)
+            if caller.expiry is not None:
+                caller.expiry.cancel()
 
     async def close(self) -> None:
         """Accept no more callers, and return when all are answered."""
@@ -122,7 +132,8 @@ class Batcher(Generic[In, Out]):
         """Accept no more callers, and answer all at once with `Closing`: those who wait, and those whose batch is under way."""
         self._closing = True
         while self._waiting:
-            self._refuse(self._waiting.popleft(), Closing("The backend was closed before this image was classified."))
+            caller, _ = self._waiting.popitem(last=False)
+            self._refuse(caller, Closing("The backend was closed before this image was classified."))
         for batch in self._running:
             batch.cancel()
 
@@ -137,11 +148,11 @@ class Batcher(Generic[In, Out]):
                 reason: Release = "full" if full and self._max_batch_size > 1 else release
                 task = asyncio.get_running_loop().create_task(self._run(callers, reason))
                 self._running.add(task)
-                task.add_done_callback(self._ended)
+                task.add_done_callback(partial(self._ended, callers))
 
     def _set_timer(self) -> None:
         if self._timer is None:
-            left = self._waiting[0].arrived + self._max_wait - time.perf_counter()
+            left = next(iter(self._waiting)).arrived + self._max_wait - time.perf_counter()
             self._timer = asyncio.get_running_loop().call_later(max(0.0, left), self._timer_ran_out)
 
     def _timer_ran_out(self) -> None:
@@ -153,7 +164,7 @@ class Batcher(Generic[In, Out]):
         now = asyncio.get_running_loop().time()
         callers: list[_Caller[In, Out]] = []
         while self._waiting and len(callers) < self._max_batch_size:
-            caller = self._waiting.popleft()
+            caller, _ = self._waiting.popitem(last=False)
             if caller.deadline is not None and caller.deadline <= now:
                 self._expire(caller)  # the loop was too busy for the timer itself
             if caller.expiry is not None:
@@ -163,6 +174,7 @@ class Batcher(Generic[In, Out]):
         return callers
 
     def _expire(self, caller: _Caller[In, Out]) -> None:
+        self._waiting.pop(caller, None)
         self._refuse(caller, DeadlineExceeded("The deadline passed while the image waited for its turn."))
 
     async def _run(self, callers: list[_Caller[In, Out]], release: Release) -> None:
@@ -177,21 +189,29 @@ class Batcher(Generic[In, Out]):
                 if not caller.answer.done():
                     caller.answer.set_result(Answer(result, started - caller.arrived, ran))
             failed = False
-        except BaseException as exc:
-            stopped = not isinstance(exc, Exception)  # cancelled, or the interpreter is going down
+        except Exception as exc:  # noqa: BLE001  # it is the callers', who await it
             for caller in callers:
-                self._refuse(caller, Closing("The backend was stopped while it classified this image.") if stopped else exc)
-            if stopped:
-                raise
+                self._refuse(caller, exc)
         finally:
             ran = time.perf_counter() - started
             self._note(len(callers), ran)
-            self._on_batch(Batch(len(callers), release, started - callers[0].arrived, ran, failed))
+            self._tell(Batch(len(callers), release, started - callers[0].arrived, ran, failed))
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
+    def _tell(self, batch: Batch) -> None:
+        try:
+            self._on_batch(batch)
+        except Exception:
+            log.exception("a listener failed")  # it must not end what it only listens to
+
+    def _ended(self, callers: list[_Caller[In, Out]], task: "asyncio.Task[None]") -> None:
         self._running.discard(task)
-        if not task.cancelled():
-            task.exception()  # an `on_batch` that raises must not silence the batcher
+        error = None if task.cancelled() else task.exception()
+        # Nobody is left unless the batch was cancelled, even before its first step, or raised what no future can carry.
+        for caller in callers:
+            if isinstance(error, Exception):
+                self._refuse(caller, BackendFailed(f"The backend failed: {error}"))
+            else:
+                self._refuse(caller, Closing("The backend was stopped while it classified this image."))
         self._start_batches("busy")
 
     def _note(self, size: int, ran: float) -> None:
@@ -199,6 +219,6 @@ class Batcher(Generic[In, Out]):
         self._seconds_per_item = sample if not self._seconds_per_item else 0.9 * self._seconds_per_item + 0.1 * sample
 
     @staticmethod
-    def _refuse(caller: _Caller[In, Out], reason: BaseException) -> None:
+    def _refuse(caller: _Caller[In, Out], reason: Exception) -> None:
         if not caller.answer.done():
             caller.answer.set_exception(reason)

@@ -117,9 +117,13 @@ class Registry:
             if candidate.load is None:
                 raise ModelError(candidate.reason)
             backend = await asyncio.to_thread(candidate.load)
-        except ModelError as exc:
-            self.failures.append(Failure(name, candidate.version, str(exc)))
-            log.warning("version refused", extra={"backend": name, "version": candidate.version, "reason": str(exc)})
+        except ConfigurationError:
+            raise
+        except Exception as exc:  # whatever is wrong with one version, the others serve
+            reason = str(exc) if isinstance(exc, ModelError) else f"{type(exc).__name__}: {exc}"
+            self.failures.append(Failure(name, candidate.version, reason))
+            described = {"backend": name, "version": candidate.version, "reason": reason}
+            log.warning("version refused", extra=described, exc_info=not isinstance(exc, ModelError))
             return
         running = self._start(backend)
         self._running.setdefault(name, []).append(running)

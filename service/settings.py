@@ -1,11 +1,12 @@
 """Everything that can be set, once. Each field is an environment variable `PARALLAX_<FIELD>` or a line of `.env`."""
 
+import os
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from models.workspace import data_dir, models_dir
 from service.errors import ConfigurationError
@@ -56,7 +57,7 @@ class Settings(BaseSettings):
     """Which variant of a model to serve; `auto`: fp32 on a CPU, fp16 on a GPU, or what there is."""
     gpu_mem_limit_bytes: int = Field(default=0, ge=0)
     """Bound on the CUDA memory arena of each model; 0: none."""
-    cpus: float | None = Field(default=None, gt=0)
+    cpus: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """CPUs to plan threads for; unset: the container's quota, else the affinity mask."""
     default_backend: str = "cnn"
     """Backend of a request that names none. If it is unset and there is no `cnn`, the first by name."""
@@ -118,9 +119,18 @@ def load_settings(**overrides: object) -> Settings:
     try:
         given: dict[str, Any] = {name: value for name, value in overrides.items() if value is not None}
         return Settings(**given)
+    except SettingsError as exc:  # a group or a list that is no JSON; the message names the field, and no value
+        raise ConfigurationError(f"{_variables_like(str(exc))}: {exc.__cause__ or exc}") from None
     except ValidationError as exc:
         lines = []
         for error in exc.errors(include_url=False, include_input=False, include_context=False):
             variable = "PARALLAX_" + "__".join(str(part) for part in error["loc"]).upper() if error["loc"] else "settings"
             lines.append(f"{variable}: {error['msg'].removeprefix('Value error, ')}")
         raise ConfigurationError("; ".join(lines)) from None  # the cause would repeat the values, secrets among them
+
+
+def _variables_like(message: str) -> str:
+    """The variables that a message of pydantic-settings about a `field "name"` can mean."""
+    field = message.partition('"')[2].partition('"')[0]
+    prefix = f"PARALLAX_{field.upper()}"
+    return ", ".join(sorted(name for name in os.environ if name.upper().startswith(prefix))) or prefix

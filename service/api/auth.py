@@ -18,7 +18,7 @@ class Guard:
 
     def __init__(self, settings: Settings) -> None:
         """Raises `ConfigurationError` if keys are malformed, or if there are none and anyone could reach the service."""
-        self._digests = {name: _digest(key) for name, key in _read_keys(settings).items()}
+        self._digests = {name: _digest(key.encode()) for name, key in _read_keys(settings).items()}
         self._loopback = settings.loopback
         if not self._digests and not self._loopback and not settings.allow_anonymous:
             raise ConfigurationError(
@@ -41,7 +41,7 @@ class Guard:
     def _name_of(self, headers: Headers) -> str:
         scheme, _, credential = headers.get("authorization", "").partition(" ")
         key = headers.get("x-api-key") or (credential.strip() if scheme.lower() == "bearer" else "")
-        given = _digest(key)
+        given = _digest(key.encode("latin-1"))  # as which starlette decoded the header's bytes
         # Every digest is compared in constant time and none is skipped: the time tells neither key nor name.
         names = [name for name, digest in self._digests.items() if hmac.compare_digest(digest, given)]
         if not key or not names:
@@ -55,8 +55,15 @@ class Guard:
         if self._loopback and not is_loopback(name):
             raise ForeignOrigin(f"This service answers to localhost only, not to {name[:100]!r}.")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _site(origin) != host:
             raise ForeignOrigin("A page of another site can't use this service. API keys (PARALLAX_API_KEYS) would allow it.")
+
+
+def _site(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _read_keys(settings: Settings) -> Mapping[str, str]:
@@ -64,7 +71,7 @@ def _read_keys(settings: Settings) -> Mapping[str, str]:
     if settings.api_keys_file is not None:
         try:
             entries += settings.api_keys_file.read_text(encoding="utf-8").splitlines()
-        except OSError as exc:
+        except (OSError, ValueError) as exc:
             raise ConfigurationError(f"PARALLAX_API_KEYS_FILE can't be read: {exc}") from exc
     keys: dict[str, str] = {}
     for entry in filter(None, (entry.strip() for entry in entries)):
@@ -74,8 +81,10 @@ def _read_keys(settings: Settings) -> Mapping[str, str]:
         if name in keys:
             raise ConfigurationError(f"API key name {name!r} stands twice")
         keys[name] = key
+    if settings.api_keys_file is not None and not keys:
+        raise ConfigurationError("PARALLAX_API_KEYS_FILE holds no key; leave it unset if none is meant to be needed")
     return keys
 
 
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()

@@ -131,7 +131,6 @@ def test_an_image_that_can_t_be_decoded_stops_it_and_leaves_no_result(judge: Jud
     assert judge.card_text() == before
 
 
-# KNOWN BUG: of a thousand images, the message does not say which one.
 def test_an_image_that_can_t_be_decoded_is_named(judge: Judge, tmp_path: Path) -> None:
     test = write_folder(tmp_path / "test", {**labelled({"dark": 2}), "dark/9.jpg": encoded()[:300]})
     with pytest.raises((ImageError, DatasetError), match=r"dark/9\.jpg"):

@@ -186,7 +186,6 @@ def test_a_pickle_inside_is_refused_and_never_run(vectors: Path, name: str) -> N
         golden.check(rewrite(vectors, **{name: np.array([Trap()], object)}), SPEC, "fp32", brightness, CPU)
 
 
-# KNOWN BUG: of an empty file, numpy's EOFError gets through; of a cut one, numpy leaves the file open, which Python warns of.
 @pytest.mark.parametrize(
     "data", [b"", b"not a zip", b"PK\3\4 cut short", pickle.dumps([1])], ids=["empty", "text", "cut", "pickle"]
 )
@@ -196,7 +195,6 @@ def test_a_file_that_is_no_npz_is_broken(vectors: Path, data: bytes) -> None:
         golden.check(vectors, SPEC, "fp32", brightness, CPU)
 
 
-# KNOWN BUG: a TypeError, since numpy then returns an array, which is no context manager.
 def test_a_plain_array_instead_of_an_npz_is_broken(vectors: Path) -> None:
     with vectors.open("wb") as file:
         np.save(file, np.zeros(3))
@@ -209,7 +207,6 @@ def test_a_file_that_is_not_there_is_broken(tmp_path: Path) -> None:
         golden.check(tmp_path / "golden.npz", SPEC, "fp32", brightness, CPU)
 
 
-# KNOWN BUG: an ImageError, as if a caller's image were at fault.
 def test_a_golden_image_that_is_none_is_the_model_s_fault(vectors: Path) -> None:
     spoilt: Mapping[str, npt.NDArray[np.uint8]] = {"file_2": np.zeros(10, np.uint8)}
     with pytest.raises((BrokenModel, GoldenMismatch)):

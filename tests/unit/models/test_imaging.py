@@ -123,7 +123,6 @@ def flat_jpeg(*sampling: int) -> bytes:
         (0x22, 0x21, 0x21),
         (0x41, 0x11, 0x11),
         # libjpeg and Pillow read these, but TurboJPEG has no name for them, or simplejpeg has none.
-        # KNOWN BUG: the first is a KeyError, the others "truncated or corrupt".
         (0x14, 0x11, 0x11),
         (0x31, 0x11, 0x11),
         (0x42, 0x11, 0x11),
@@ -183,12 +182,10 @@ def test_an_orientation_that_does_not_exist_turns_nothing(orientation: int) -> N
     ],
     ids=["empty", "half", "cut", "order", "offset", "type"],
 )
-# KNOWN BUG: with no byte order, a PNG and a WebP are refused as corrupt, while a JPEG is read.
 def test_a_damaged_exif_block_turns_nothing_and_spoils_nothing(kind: Kind, block: bytes) -> None:
     assert_same(imaging.decode(encoded(kind, exif=block)), pillow(encoded(kind)))
 
 
-# KNOWN BUG: only the first 64 KiB are searched for EXIF.
 def test_an_exif_block_behind_a_long_profile_turns_too() -> None:
     data = encoded("JPEG", 61, 43, exif=exif(6))
     data = data[:2] + 2 * segment(0xE2, b"ICC" + bytes(65000)) + data[2:]
@@ -196,7 +193,6 @@ def test_an_exif_block_behind_a_long_profile_turns_too() -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
-# KNOWN BUG: a JPEG without EXIF is not searched for XMP, which Pillow's turn of the other formats honours.
 def test_a_turn_asked_for_by_xmp_is_made_in_every_format(kind: Kind) -> None:
     data = encoded(kind, 61, 43, xmp=XMP_TURN)
     assert imaging.decode(data).shape == (61, 43, 3)
@@ -239,7 +235,6 @@ def test_alpha_says_how_much_white_shines_through(alpha: int, expected: tuple[in
     assert (pixels == expected).all()
 
 
-# KNOWN BUG: what is transparent keeps its grey.
 def test_a_grey_of_16_bits_can_be_transparent_too() -> None:
     pixels = np.full((8, 8), 1000, np.uint16)
     pixels[0] = 30000

@@ -135,7 +135,6 @@ def test_a_server_that_is_not_there_is_said_so(site: Site, tmp_path: Path) -> No
         resolve(f"{address}/scenes.zip", tmp_path)
 
 
-# KNOWN BUG: the ValueError of urlsplit and the InvalidURL of httpx, which is no HTTPError, get through.
 @pytest.mark.parametrize(
     "address",
     [

@@ -110,6 +110,21 @@ def test_the_timer_runs_from_the_oldest_caller() -> None:
     bench.end()
 
 
+def test_the_timer_runs_from_the_oldest_caller_of_those_who_came_while_it_was_busy() -> None:
+    bench = Bench(size=8, max_wait=10)
+    bench.submit()
+    bench.loop.turn(10)
+    bench.submit()
+    bench.loop.turn(4)
+    bench.submit()
+    bench.running[0].succeed()
+    bench.loop.turn(5)
+    assert bench.seen == [0]
+    bench.loop.turn(1)
+    assert [running.items for running in bench.running] == [[1, 2]]
+    bench.end()
+
+
 def test_an_answer_says_how_long_it_waited_and_ran(bench: Bench) -> None:
     bench.submit()
     second = bench.submit()

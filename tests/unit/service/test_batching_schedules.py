@@ -24,9 +24,16 @@ class Schedules(RuleBasedStateMachine):
         self.closers: list[asyncio.Task[None]] = []
 
     @initialize(
-        size=st.integers(1, 4), places=st.integers(1, 3), max_wait=st.sampled_from([0.0, 0.0, 4.0]), broken_listener=st.booleans()
+        size=st.integers(1, 4),
+        places=st.integers(1, 3),
+        max_wait=st.sampled_from([0.0, 4.0]),
+        broken_listener=st.booleans(),
+        lifetime=st.integers(0, 40),
     )
-    def start(self, size: int, places: int, max_wait: float, broken_listener: bool) -> None:
+    def start(self, size: int, places: int, max_wait: float, broken_listener: bool, lifetime: int) -> None:
+        """`lifetime`: callers after whom the batcher may be closed, so that it isn't almost always closed at once."""
+        self.lifetime = lifetime
+
         def listen(batch: Batch) -> None:
             bench.told.append(batch)
             if broken_listener:
@@ -99,12 +106,14 @@ class Schedules(RuleBasedStateMachine):
         self._settle(seconds)
 
     @rule()
+    @precondition(lambda self: len(self.bench.callers) >= self.lifetime)
     def close_batcher(self) -> None:
         self.closing = True
         self.closers.append(self.bench.close_batcher())
         self._settle()
 
     @rule(newcomer=st.booleans())
+    @precondition(lambda self: len(self.bench.callers) >= self.lifetime)
     def abandon(self, newcomer: bool) -> None:
         if newcomer:  # in the very moment in which its batch is about to start
             self.bench.submit(turn=False)

@@ -104,7 +104,6 @@ def test_ctrl_c_in_the_first_epoch_has_nothing_to_keep(tmp_path: Path, monkeypat
     assert run.history() == []
 
 
-# KNOWN BUG: the weights are kept without a line of history, and the run then ends in `max()` of nothing.
 def test_ctrl_c_while_the_first_epoch_is_written_down_keeps_all_of_it_or_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

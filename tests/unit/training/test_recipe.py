@@ -86,7 +86,6 @@ def test_a_recipe_that_is_not_there_names_those_that_are(tmp_path: Path) -> None
         load_recipe("cnn", tmp_path / "nowhere.toml")
 
 
-# KNOWN BUG: five halvings leave nothing of fewer than 94 pixels; Keras says so in a traceback, once all images are decoded.
 @pytest.mark.parametrize("side", ["height", "width"])
 def test_a_size_too_small_for_the_network_is_refused(tmp_path: Path, side: str) -> None:
     assert load_recipe("cnn", own(tmp_path, f'backend = "x"\n{side} = 94\n')).network == "cnn"
@@ -95,7 +94,6 @@ def test_a_size_too_small_for_the_network_is_refused(tmp_path: Path, side: str) 
         load_recipe("cnn", own(tmp_path, f'backend = "x"\n{side} = 93\n'))
 
 
-# KNOWN BUG: UnicodeDecodeError, which is a ValueError, gets through.
 def test_a_recipe_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_bytes(b"backend = '\xff\xfe'")
     with pytest.raises(UsageError, match=r"own\.toml"):

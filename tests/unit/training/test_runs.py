@@ -129,7 +129,6 @@ def test_history_grows_by_a_line_an_epoch(tmp_path: Path) -> None:
     assert len((tmp_path / "history.jsonl").read_text(encoding="utf-8").splitlines()) == 3
 
 
-# KNOWN BUG: a ValidationError, so a run that was killed while it wrote its history can't go on.
 def test_a_line_that_was_cut_short_by_a_kill_does_not_count(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.append(epoch(1))
