@@ -135,6 +135,8 @@ class _FolderDataset(Dataset):
 def open_dataset(source: str) -> Dataset:
     """Open a zip or a folder of class folders, `PATH` or `PATH#SPLIT`. Raises `DatasetError`."""
     name, _, split = source.partition("#")
+    if not name:
+        raise DatasetError("the name of a source is empty")
     path = Path(name).expanduser()
     if path.is_dir():
         return _FolderDataset(path, split or None)

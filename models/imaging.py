@@ -36,7 +36,8 @@ _RESAMPLING = {
 DECODER_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, OverflowError, TypeError, struct.error)
 """Pillow's decoders raise all of these on damaged input."""
 
-# Pillow only warns up to twice its own pixel limit; an image that big is refused here in any case.
+# Pillow's own limit stands behind ours, for what it might allocate as it opens a file; ours is never higher.
+Image.MAX_IMAGE_PIXELS = 100_000_000
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
@@ -114,7 +115,7 @@ def size(data: bytes, kind: Format) -> tuple[int, int]:
         if kind == "PNG":  # W3C PNG specification, 11.2.1: IHDR comes first
             return _fields(">II", data, 16)
         if kind == "GIF":  # GIF89a specification, 18: logical screen descriptor
-            return _fields("<HH", data, 6)
+            return _gif_size(data)
         if kind == "BMP":  # BITMAPCOREHEADER has 16-bit sides, all later headers signed 32-bit ones
             if _fields("<II", data, 14)[0] == 12:
                 return _fields("<HH", data, 18)
@@ -169,14 +170,15 @@ def _decode_pillow(data: bytes, kind: Format, limits: Limits) -> Pixels:
             _hold_against(limits, *image.size)  # a frame may be larger than the file's first header says
             image.load()
             return _to_rgb(_turned(image))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
-        raise ImageTooLarge("A frame of the image is larger than its header says; send a plain image.") from exc
     except DECODER_ERRORS as exc:
         raise _broken(kind) from exc
 
 
 def _open(data: bytes, kind: Format) -> Image.Image:
-    return Image.open(io.BytesIO(data), formats=[kind])
+    try:
+        return Image.open(io.BytesIO(data), formats=[kind])
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
+        raise ImageTooLarge(f"The image has more than {Image.MAX_IMAGE_PIXELS:,} pixels.") from exc
 
 
 def _turned(image: Image.Image) -> Image.Image:
@@ -197,6 +199,21 @@ def _to_rgb(image: Image.Image) -> Pixels:
         image = Image.new("RGBA", layer.size, "white")
         image.alpha_composite(layer)
     return np.asarray(image.convert("RGB"))
+
+
+def _gif_size(data: bytes) -> tuple[int, int]:
+    """Of the screen or of the first frame, which may reach beyond it: Pillow makes room for a frame as it opens a GIF."""
+    width, height = _fields("<HH", data, 6)
+    at = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
+    while data[at] == 0x21:  # an extension: label, then blocks that each state their length, up to an empty one
+        at += 2
+        while data[at]:
+            at += data[at] + 1
+        at += 1
+    if data[at] != 0x2C:
+        return width, height
+    left, top, wide, high = struct.unpack_from("<HHHH", data, at + 1)
+    return max(width, left + wide), max(height, top + high)
 
 
 def _webp_canvas(data: bytes) -> tuple[int, int]:

@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     """Bytes of one image at most."""
     max_inflight_bytes: int = Field(default=256_000_000, ge=1)
     """Bytes of all bodies in memory together."""
-    max_pixels: int = Field(default=25_000_000, ge=64)
+    max_pixels: int = Field(default=25_000_000, ge=64, le=100_000_000)
     """Pixels of one image at most, read from its header before it is decoded."""
     max_queue: int = Field(default=256, ge=1)
     """Requests that one backend holds at most, waiting and running; more are told 429."""

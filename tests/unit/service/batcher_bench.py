@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -19,6 +20,8 @@ class Stop(BaseException):
 class StillLoop(asyncio.SelectorEventLoop):
     """Its clock moves, and its callbacks run, in `turn` alone."""
 
+    _ready: "deque[asyncio.Handle]"  # asyncio's own: what it will run next
+
     def __init__(self) -> None:
         super().__init__()
         self.now = 1000.0
@@ -33,7 +36,7 @@ class StillLoop(asyncio.SelectorEventLoop):
         self.now += seconds
 
         async def everything() -> None:
-            for _ in range(30):  # far more than the steps from an infer's end to its callers and the next batch's start
+            while self._ready:
                 await asyncio.sleep(0)
 
         self.run_until_complete(everything())
