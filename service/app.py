@@ -2,8 +2,9 @@
 
 import logging
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TypeAlias
 
 from fastapi import FastAPI
@@ -27,6 +28,7 @@ from service.api.requests import Services, request_id
 from service.api.upload import ImageReader
 from service.backends.factory import candidates
 from service.decoding import Decoder
+from service.errors import ConfigurationError
 from service.pipeline import Pipeline
 from service.registry import Registry
 from service.settings import Settings
@@ -53,16 +55,15 @@ def create_app(settings: Settings) -> FastAPI:
             stack.push_async_callback(registry.close)
             try:
                 await registry.open(candidates(Repository(settings.models_dir), settings, cpus))
+                if settings.metrics_port is not None:
+                    stack.callback(_serve_metrics(settings, metrics))
             except ParallaxError as exc:
                 app.state.startup_error = exc
                 raise
-            metrics.serve([running.identity for running in registry.running])
+            for running in registry.running:
+                metrics.serve(running.identity, partial(getattr, running.admission, "held"))
             pipeline = Pipeline(registry, decoder, metrics)
             app.state.services = Services(settings, registry, pipeline, ImageReader(settings), metrics)
-            if settings.metrics_port is not None:
-                server, _ = start_http_server(settings.metrics_port, settings.host, metrics.registry)
-                stack.callback(server.server_close)
-                stack.callback(server.shutdown)
             if not registry.running:
                 log.warning("no backend: the store is empty", extra={"models_dir": str(settings.models_dir)})
             yield
@@ -87,3 +88,18 @@ def create_app(settings: Settings) -> FastAPI:
 
 async def _on_error(request: Request, exc: Exception) -> Response:
     return problem_response(exc, request_id(request))
+
+
+def _serve_metrics(settings: Settings, metrics: Metrics) -> Callable[[], None]:
+    """Open the port for metrics. Returns what closes it."""
+    port = settings.metrics_port or 0
+    try:
+        server, _ = start_http_server(port, settings.host, metrics.registry)
+    except OSError as exc:
+        raise ConfigurationError(f"PARALLAX_METRICS_PORT={port} can't be listened on: {exc.strerror}") from exc
+
+    def close() -> None:
+        server.shutdown()
+        server.server_close()
+
+    return close

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from pythonjsonlogger.json import JsonFormatter
@@ -66,11 +66,10 @@ class Metrics:
         self.batch_size.labels(identity.name).observe(batch.size)
         self.batches.labels(identity.name, batch.release, "failed" if batch.failed else "answered").inc()
 
-    def serve(self, identities: Sequence[Identity]) -> None:
-        """Say what is served."""
-        self.provider.clear()
-        for identity in identities:
-            self.provider.labels(identity.name, identity.version, identity.precision, identity.provider).set(1)
+    def serve(self, identity: Identity, held: Callable[[], int]) -> None:
+        """Tell of a backend from now on: what it runs on, and whenever someone asks, how many requests it holds."""
+        self.provider.labels(identity.name, identity.version, identity.precision, identity.provider).set(1)
+        self.queue.labels(identity.name, identity.version).set_function(held)
 
 
 def milliseconds(timings: Timings) -> dict[str, float]:

@@ -79,7 +79,7 @@ async def classify(
 @router.post(
     "/compare",
     response_model=Compared,
-    responses=responses(*IMAGE_ERRORS, *UPLOAD_ERRORS, *GUARD_ERRORS, errors.UnknownBackend),
+    responses=responses(*IMAGE_ERRORS, *UPLOAD_ERRORS, *GUARD_ERRORS, errors.UnknownBackend, errors.NotReady),
     openapi_extra=BODY,
     summary="Classify an image with several backends",
 )
@@ -91,6 +91,8 @@ async def compare(
     """Send an image once, get what every backend says of it. A backend that fails has its problem in its place."""
     service = services(request)
     names = [name.strip() for name in (backends or "").split(",") if name.strip()]
+    if not service.registry.ready:
+        service.registry.get()  # says why nothing is loaded
     for name in names:
         with suppress(errors.NotReady):  # that one's problem, in its place
             service.registry.get(name)

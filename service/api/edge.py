@@ -1,5 +1,6 @@
 """What every request passes, outermost: an id, the guard, a log line, a count, and a problem body for whatever is raised."""
 
+import asyncio
 import logging
 import re
 import time
@@ -11,7 +12,8 @@ from ulid import ULID
 
 from models.errors import ParallaxError
 from service.api.auth import Guard
-from service.api.problems import problem_response, problem_type
+from service.api.problems import problem_response
+from service.errors import Closing
 from service.telemetry import Metrics
 
 log = logging.getLogger("parallax.access")
@@ -63,13 +65,10 @@ class Edge:
             await self._app(scope, receive, answer)
         except ClientDisconnect:
             status = CLIENT_GONE
-        except Exception as exc:
-            if not isinstance(exc, ParallaxError):
-                log.exception("unforeseen", extra={"request_id": request_id})
+        except (Exception, asyncio.CancelledError) as exc:
             if status:
                 raise  # the reply has begun: all that is left is to break the connection
-            await problem_response(exc, request_id)(scope, receive, answer)
-            status = problem_type(exc).status
+            await problem_response(_tellable(exc, request_id), request_id)(scope, receive, answer)
         finally:
             self._metrics.in_progress.dec()
             self._tell(scope, request_id, status or CLIENT_GONE, caller, time.perf_counter() - started)
@@ -81,3 +80,13 @@ class Edge:
         if log.isEnabledFor(level):
             fields = {"method": scope["method"], "path": scope["path"], "status": status, "ms": round(seconds * 1000, 2)}
             log.log(level, "request", extra=fields | {"request_id": request_id, "caller": caller})
+
+
+def _tellable(exc: BaseException, request_id: str) -> Exception:
+    """What a caller is told of whatever was raised."""
+    if isinstance(exc, asyncio.CancelledError):  # the grace time of a stop is over
+        return Closing("The service stopped before this request was done. Send it again.")
+    if isinstance(exc, ParallaxError):
+        return exc
+    log.error("unforeseen", exc_info=exc, extra={"request_id": request_id})
+    return RuntimeError()

@@ -34,7 +34,4 @@ async def readyz(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """All metrics, in Prometheus' text format."""
     service = services(request)
-    service.metrics.queue.clear()
-    for running in service.registry.running:
-        service.metrics.queue.labels(running.identity.name, running.identity.version).set(running.admission.held)
     return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)

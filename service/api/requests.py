@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from service.api.upload import ImageReader
+from service.api.upload import ImageReader, header_number
 from service.errors import BadParameter
 from service.pipeline import Pipeline
 from service.registry import Registry
@@ -46,9 +46,10 @@ def deadline(request: Request) -> float:
     limit = services(request).settings.deadline_ms
     asked = request.headers.get("x-deadline-ms")
     if asked is not None:
-        if not (asked.isascii() and asked.isdigit() and int(asked) > 0):
+        milliseconds = header_number(asked)
+        if not milliseconds:
             raise BadParameter(f"X-Deadline-Ms {asked[:40]!r} is not a positive number of milliseconds.")
-        limit = min(limit, int(asked))
+        limit = min(limit, milliseconds)
     return asyncio.get_running_loop().time() + limit / 1000
 
 

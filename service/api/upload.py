@@ -86,6 +86,12 @@ def _declared_length(headers: Headers) -> int | None:
     value = headers.get("content-length")
     if value is None:
         return None
-    if not (value.isascii() and value.isdigit()):
+    length = header_number(value)
+    if length is None:
         raise BadParameter(f"Content-Length {value[:40]!r} is not a number.")
-    return int(value)
+    return length
+
+
+def header_number(text: str) -> int | None:
+    """A header's whole number of at most 18 digits, None for anything else: `int` alone takes spaces, signs and underscores."""
+    return int(text) if len(text) <= 18 and text.isascii() and text.isdigit() else None

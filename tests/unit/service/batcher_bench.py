@@ -36,8 +36,10 @@ class StillLoop(asyncio.SelectorEventLoop):
         self.now += seconds
 
         async def everything() -> None:
-            while self._ready:
+            quiet = 0
+            while quiet < 3:  # between one turn without work and the next, timers that are due get ready
                 await asyncio.sleep(0)
+                quiet = 0 if self._ready else quiet + 1
 
         self.run_until_complete(everything())
 

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from service.batching import Batch
 from service.errors import BackendFailed, Closing, DeadlineExceeded
-from tests.unit.service.batcher_bench import Bench, Stop
+from tests.unit.service.batcher_bench import Bench, Running, Stop
 
 Ending: TypeAlias = Literal["succeeds", "raises", "raises a BaseException", "is cancelled", "too few", "too many", "nothing"]
 ENDINGS: tuple[Ending, ...] = ("succeeds", "raises", "raises a BaseException", "is cancelled", "too few", "too many", "nothing")
@@ -72,34 +72,34 @@ class Schedules(RuleBasedStateMachine):
         if leaves and waiting:
             waiting[0].task.cancel()
             waiting[0].expected = asyncio.CancelledError
+        outcome = self._end(running, how)
+        for caller in callers:
+            caller.expected = caller.expected or outcome or f"result {caller.item}"
+        self._settle()
+
+    @staticmethod
+    def _end(running: Running, how: Ending) -> type[BaseException] | BaseException | None:
+        """End a batch, and tell what its callers must get instead of a result."""
         error = ValueError("this batch's own")
         match how:
             case "succeeds":
                 running.succeed()
+                return None
             case "raises":
                 running.end.set_exception(error)
+                return error
             case "raises a BaseException":
                 running.end.set_exception(Stop())
+                return Closing
             case "is cancelled":
                 running.end.cancel()
-            case "too few":
-                running.end.set_result(["result"] * (len(callers) - 1))
-            case "too many":
-                running.end.set_result(["result"] * (len(callers) + 1))
+                return Closing
             case "nothing":
                 running.end.set_result(None)  # type: ignore[arg-type]  # that is the fault
-        for caller in callers:
-            outcomes: dict[Ending, str | type[BaseException] | BaseException] = {
-                "succeeds": f"result {caller.item}",
-                "raises": error,
-                "raises a BaseException": Closing,
-                "is cancelled": Closing,
-                "too few": BackendFailed,
-                "too many": BackendFailed,
-                "nothing": TypeError,
-            }
-            caller.expected = caller.expected or outcomes[how]
-        self._settle()
+                return TypeError
+            case "too few" | "too many":
+                running.end.set_result(["result"] * (len(running.items) + (1 if how == "too many" else -1)))
+                return BackendFailed
 
     @rule(seconds=st.integers(1, 6))
     def let_time_pass(self, seconds: int) -> None:

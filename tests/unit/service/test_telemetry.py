@@ -53,14 +53,16 @@ def test_a_batch_is_counted_by_its_size_its_release_and_its_outcome() -> None:
     assert value(metrics, "parallax_batch_size_bucket", backend="cnn", le="4.0") == 1
 
 
-def test_the_provider_gauge_names_what_is_served_now_and_nothing_else() -> None:
+def test_a_backend_is_told_of_with_its_provider_and_its_queue_at_the_time_of_asking() -> None:
     metrics = Metrics()
-    labels = {"backend": "cnn", "precision": "int8", "provider": "CPUExecutionProvider"}
-    metrics.serve([CNN])
-    assert value(metrics, "parallax_backend_provider_info", version="2", **labels) == 1
-    metrics.serve([Identity("cnn", "onnx", "3", "int8", "CPUExecutionProvider", CNN.labels)])
-    assert value(metrics, "parallax_backend_provider_info", version="2", **labels) is None
-    assert value(metrics, "parallax_backend_provider_info", version="3", **labels) == 1
+    held = [3]
+    metrics.serve(CNN, lambda: held[0])
+    labels = {"backend": "cnn", "version": "2"}
+    provider = {"precision": "int8", "provider": "CPUExecutionProvider"}
+    assert value(metrics, "parallax_backend_provider_info", **labels, **provider) == 1
+    assert value(metrics, "parallax_queue_requests", **labels) == 3
+    held[0] = 5
+    assert value(metrics, "parallax_queue_requests", **labels) == 5
 
 
 def test_two_applications_in_one_process_count_apart() -> None:
