@@ -1,6 +1,8 @@
 """The training loop: augmented batches in, the best weights by validation accuracy out, resumable after every epoch."""
 
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -46,7 +48,7 @@ def fit(run: Run, recipe: Recipe, data: TrainingSet, seed: int) -> bool:
     done = history[-1].epoch if history else 0
     batches = _training_batches(data, recipe, seed, first_epoch=done)
     validation = _validation_batches(data, recipe.batch_size)
-    with EpochProgress(recipe.epochs, steps, done) as progress:
+    with _ctrl_c(), EpochProgress(recipe.epochs, steps, done) as progress:
         try:
             model.fit(
                 batches,
@@ -62,6 +64,16 @@ def fit(run: Run, recipe: Recipe, data: TrainingSet, seed: int) -> bool:
                 raise UsageError("stopped before the first epoch ended: there is nothing to keep") from None
             return False
     return True
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[None]:
+    """Let SIGINT stop the training even where a shell that started it in the background told it to ignore that."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
