@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import BrokenModel, ModelError, UnknownModel, UsageError
-from models.metadata import ModelCard, check_name, file_sha256, read_card, write_card
+from models.metadata import ModelCard, StoredFile, check_name, file_sha256, read_card, write_card
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class StoredModel:
     card: ModelCard
     folder: Path
 
-    def verify(self) -> None:
-        """Compare every file with its digest. Raises `BrokenModel`."""
-        for file in self.card.files:
+    def verify(self, files: Sequence[StoredFile] | None = None) -> None:
+        """Compare files (None: all of the card) with their digests. Raises `BrokenModel`."""
+        for file in self.card.files if files is None else files:
             path = self.folder / file.file
             where = f"{self.card.name}/{self.card.version}/{file.file}"
             try:

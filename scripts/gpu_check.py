@@ -35,11 +35,16 @@ def main() -> int:
         return 1
     failed = 0
     table = Table("model", "variant", "golden difference", *(f"batch {size}" for size in CUDA_BATCHES), "CPU, batch 1")
-    for stored in Repository(settings.models_dir).scan().models:
+    listing = Repository(settings.models_dir).scan()
+    if not listing.models:
+        console.print(f"[red]{settings.models_dir} holds no sound model[/]")
+        return 1
+    for stored in listing.models:
         for variant in stored.card.variants:
             path = stored.folder / variant.file
-            model = OnnxModel(path, threads=1, providers=device.providers)
             try:
+                stored.verify([variant, stored.card.golden])
+                model = OnnxModel(path, threads=1, providers=device.providers)
                 if model.provider != CUDA_PROVIDER:
                     raise ParallaxError(f"runs on {model.provider}")
                 file = stored.folder / stored.card.golden.file

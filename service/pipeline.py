@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from models.errors import ParallaxError
 from service.decoding import Decoder
 from service.domain import Prediction, Timings, rank
-from service.errors import BackendFailed, Overloaded
+from service.errors import BackendFailed, DeadlineExceeded, Overloaded
 from service.registry import Registry, Running
 from service.telemetry import Metrics
 
@@ -62,7 +62,11 @@ class Pipeline:
     async def _classify(self, running: Running, data: bytes, top: int, deadline: float | None) -> Prediction:
         begun = time.perf_counter()
         with running.admission.permit():
-            decoded = await self._decoder.run(running.backend.prepare, data)
+            try:
+                async with asyncio.timeout_at(deadline):
+                    decoded = await self._decoder.run(running.backend.prepare, data)
+            except TimeoutError:
+                raise DeadlineExceeded("The deadline passed before the image was decoded.") from None
             try:
                 answer = await running.batcher.submit(decoded.value, deadline)
             except ParallaxError:

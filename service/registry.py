@@ -142,14 +142,14 @@ class Registry:
         return Running(backend, batcher, Admission(self._settings.max_queue, lambda: batcher.seconds_per_item))
 
     def _choose_default(self, found: Mapping[str, Sequence[Candidate]]) -> None:
-        if self.default in found:
-            return
         if "default_backend" in self._settings.model_fields_set:
+            if self.default in found:
+                return
             known = ", ".join(sorted(found)) or "none"
             raise ConfigurationError(
                 f"PARALLAX_DEFAULT_BACKEND={self.default}, but there is no such backend. There are: {known}."
             )
-        if self._running:
+        if self._running and self.default not in self._running:
             self.default = min(self._running)
 
     @staticmethod

@@ -70,7 +70,7 @@ def serve(settings: Settings) -> None:
     try:
         server.run()
     except SystemExit as exc:
-        reason = ConfigurationError(f"the service can't listen on {settings.host}:{settings.port}; the log has the cause")
+        reason = ConfigurationError(f"the service could not start on {settings.host}:{settings.port}; the log has the cause")
         raise _startup_error(app) or reason from exc
     if not server.started:
         raise _startup_error(app) or ConfigurationError("the service was stopped before it was ready")

@@ -26,13 +26,17 @@ def train(run: Run, store: Repository, *, skip_unreadable: bool = False) -> Path
 
     Raises `ParallaxError` if data, labels or the export don't hold up.
     """
-    record = run.read()
     try:
-        data = _prepare(run, record, store, skip_unreadable)
+        return _train(run, store, skip_unreadable)
     except ParallaxError:
         if not run.history():
-            run.discard()
+            run.discard()  # nothing was learnt in it
         raise
+
+
+def _train(run: Run, store: Repository, skip_unreadable: bool) -> Path:
+    record = run.read()
+    data = _prepare(run, record, store, skip_unreadable)
     record = record.model_copy(update={"labels": data.labels})
     run.write(record)
     _tell(data)

@@ -11,7 +11,7 @@ from keras import layers
 
 
 def cnn(height: int, width: int, classes: int, dropout: float) -> keras.Model:
-    """The seed article's network: five 3x3 convolutions with pooling, then two dense layers.
+    """The network of the article that the README cites: five 3x3 convolutions with pooling, then two dense layers.
 
     400,102 parameters for six classes at 150 x 150.
     """

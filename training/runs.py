@@ -87,7 +87,7 @@ class Run:
         ]
         for folder in sorted(folders, reverse=True):
             run = cls(folder)
-            if run.read().facts is None:
+            if run._record.exists() and run.read().facts is None:
                 return run
         raise UsageError(f"no unfinished run of {name!r} under {root} to resume")
 

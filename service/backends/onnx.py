@@ -61,8 +61,8 @@ class OnnxBackend:
 
         Raises `ModelError` if this version can't be served, `ConfigurationError` if the asked-for device fails it.
         """
-        stored.verify()
         variant = _choose_variant(stored, settings, "cuda" if device.provider == CUDA_PROVIDER else "cpu")
+        stored.verify([variant, stored.card.golden])  # what is served: the Keras original may be left at home
         path = stored.folder / variant.file
         plan = default_plan(device.provider, device.cpus)
         model = OnnxModel(path, threads=plan.threads, providers=device.providers)
@@ -99,8 +99,8 @@ class OnnxBackend:
         }
 
     async def close(self) -> None:
-        """End the lanes' threads."""
-        self._lanes.shutdown(wait=True)
+        """End the lanes' threads, without waiting for one that hangs."""
+        self._lanes.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, batch: Sequence[imaging.Pixels]) -> Sequence[Scores]:
         images = batch[0][None] if len(batch) == 1 else np.stack(batch)

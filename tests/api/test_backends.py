@@ -1,5 +1,6 @@
 """`GET /v1/backends`: what is served, what is not, and how it does."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -66,8 +67,11 @@ def test_counters_tell_what_became_of_requests(home: Path) -> None:
         assert server.backend("tiny")["counters"] == {"answered": 2, "failed": 0, "refused": 0}
 
 
-def write_fragile_graph(path: Path) -> None:
-    """Answers at random for most pictures, and fails on a white one: onnxruntime looks up row 1 of a table with one row."""
+ROW = (0.5, 0.3, 0.2)
+
+
+def write_fragile_graph(path: Path, *rows: Sequence[float]) -> None:
+    """Every picture but a white one gets row 0 as its scores, a white one row 1: without one, onnxruntime fails."""
     graph = helper.make_graph(
         [
             helper.make_node("Cast", [INPUT_NAME], ["pixels"], to=TensorProto.FLOAT),
@@ -81,14 +85,14 @@ def write_fragile_graph(path: Path) -> None:
         [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["N", 3])],
         [
             helper.make_tensor("white", TensorProto.FLOAT, [], [255.0]),
-            helper.make_tensor("table", TensorProto.FLOAT, [1, 3], [0.5, 0.3, 0.2]),
+            helper.make_tensor("table", TensorProto.FLOAT, [len(rows), 3], [score for row in rows for score in row]),
         ],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
 
 
 def test_a_model_that_fails_on_an_image_is_a_500_of_its_own_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.support.models.write_graph", lambda path, *_args, **_options: write_fragile_graph(path))
+    monkeypatch.setattr("tests.support.models.write_graph", lambda path, *_args, **_options: write_fragile_graph(path, ROW))
     tiny_model(tmp_path / "store", "fragile", LABELS)
     with serving(tmp_path, clean=False) as server, server.client() as client:
         assert client.post("/v1/classify", content=plain(0)).json()["predictions"][0] == {"label": "dark", "probability": 0.5}
@@ -101,3 +105,14 @@ def test_a_model_that_fails_on_an_image_is_a_500_of_its_own_and_goes_on(tmp_path
     cause = next(record for record in server.records if record.get("message") == "inference failed")
     assert "Gather" in cause["exc_info"]
     assert (cause["backend"], cause["version"]) == ("fragile", "1")
+
+
+def test_scores_that_are_no_numbers_are_the_models_failure_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = (ROW, (float("nan"), 0.5, 0.5))
+    monkeypatch.setattr("tests.support.models.write_graph", lambda path, *_args, **_options: write_fragile_graph(path, *rows))
+    tiny_model(tmp_path / "store", "fragile", LABELS)
+    with serving(tmp_path, clean=False) as server, server.client() as client:
+        assert client.post("/v1/classify", content=plain(0)).status_code == 200
+        failed = client.post("/v1/classify", content=plain(255))
+        assert (failed.status_code, problem_of(failed)) == (500, "backend-failed")
+        assert server.backend("fragile")["counters"] == {"answered": 1, "failed": 1, "refused": 0}

@@ -178,6 +178,14 @@ def test_a_content_length_that_is_no_number_is_a_400_and_the_end_of_the_connecti
         assert connection.closed()
 
 
+def test_a_body_with_two_lengths_is_a_400_and_the_end_of_the_connection(server: Server) -> None:
+    """A proxy in front and the server behind it must not read two requests where the other reads one."""
+    with Connection(server) as connection:
+        connection.post("/v1/classify", b"0\r\n\r\nGET / HTTP/1.1\r\n\r\n", headers="Transfer-Encoding: chunked\r\n")
+        assert connection.reply().status_code == 400
+        assert connection.closed()
+
+
 @pytest.mark.parametrize(
     "noise", [b"\x16\x03\x01\x02\x00\x01\x00\x01", b"GET\r\n\r\n", b"hello\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n"]
 )

@@ -48,6 +48,15 @@ def test_a_body_may_come_in_chunks(client: httpx.Client) -> None:
     assert labels(response) == labels(client.post("/v1/classify?backend=tiny", content=data))
 
 
+def test_an_old_client_is_answered_in_its_own_way(server: Server) -> None:
+    """HTTP/1.0, as `ab` still speaks it: no Host, no connection kept; here with a Host, which the guard asks for."""
+    with Connection(server) as connection:
+        image = plain(0)
+        connection.send(f"POST /v1/classify HTTP/1.0\r\nHost: localhost\r\nContent-Length: {len(image)}\r\n\r\n".encode() + image)
+        assert labels(connection.reply())[0] == "dark"
+        assert connection.closed()
+
+
 def test_what_follows_the_end_of_a_jpeg_is_ignored(client: httpx.Client) -> None:
     assert labels(client.post("/v1/classify?backend=tiny", content=plain(0, "JPEG") + b"appended by a camera"))[0] == "dark"
 

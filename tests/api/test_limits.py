@@ -76,6 +76,14 @@ def test_a_100_mb_body_is_refused_and_curl_gets_to_know(server: Server, tmp_path
     assert "body-too-large" in body
 
 
+def test_a_length_beyond_the_limit_is_refused_before_the_first_byte(server: Server) -> None:
+    for kind in ("", f"Content-Type: {MULTIPART}\r\n"):
+        with Connection(server) as connection:
+            connection.post("/v1/classify", b"", length=6_100_000, headers=kind)
+            response = connection.reply()
+            assert (response.status_code, problem_of(response)) == (413, "body-too-large")
+
+
 def test_a_body_one_byte_too_long_is_refused_and_the_longest_one_is_read(tmp_path: Path) -> None:
     data = plain(0, "JPEG")
     with serving(tmp_path, fake__labels=LABELS, max_body_bytes=len(data)) as server, server.client() as client:

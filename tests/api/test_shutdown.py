@@ -90,6 +90,7 @@ def test_a_backend_that_hangs_does_not_hold_a_stop_up_beyond_the_grace_time(tmp_
         accepted = send_all(server, connections, 3)
         server.send_signal()
         assert server.wait() == 0
+        assert "Traceback" not in server.text
         for connection in accepted:
             assert not is_a_500(connection), "a stop is no fault of the service: 503, or a closed connection"
 
@@ -108,6 +109,7 @@ def test_an_upload_that_hangs_does_not_hold_a_stop_up_beyond_the_grace_time(tmp_
         eventually(lambda: server.metric("parallax_requests_in_progress") == 2, "the upload has begun")
         server.send_signal()
         assert server.wait() == 0
+        assert "Traceback" not in server.text
 
 
 def test_an_impatient_second_signal_is_still_a_clean_end(tmp_path: Path, connections: ExitStack) -> None:

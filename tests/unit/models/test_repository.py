@@ -385,3 +385,11 @@ def test_verify_finds_a_file_that_was_altered_or_lost(tmp_path: Path) -> None:
     shutil.rmtree(stored.folder)
     with pytest.raises(BrokenModel):
         stored.verify()
+
+
+def test_only_the_files_that_are_needed_must_be_there(tmp_path: Path) -> None:
+    stored = tiny_model(tmp_path)
+    (stored.folder / stored.card.golden.file).unlink()
+    stored.verify(stored.card.variants)
+    with pytest.raises(BrokenModel):
+        stored.verify()
