@@ -123,10 +123,11 @@ def _interrupted(folder: Path, epochs: int, name: str, number: signal.Signals) -
         _long(name), env=_env(folder), cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     ) as run:
         assert run.stderr
-        written = []
+        written, sent = [], False
         for line in run.stderr:
             written.append(line)
-            if line.startswith(f"epoch   2/{epochs}"):
+            if line.startswith(f"epoch   2/{epochs}") and not sent:
+                sent = True  # once: a line that the signal cuts short is written again
                 run.send_signal(number)
         return run.wait(), "".join(written)
 

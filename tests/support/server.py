@@ -135,8 +135,8 @@ def serving(folder: Path, *, clean: bool = True, **settings: object) -> Iterator
     with running(folder, **settings) as server:
         server.wait_for("listening")
         yield server
-        if server.process.poll() is None:
-            server.send_signal()
+        assert server.process.poll() is None, f"it ended before it was told to:\n{server.text}"
+        server.send_signal()
         status = server.wait()
         assert status == 0, f"exit status {status}:\n{server.text}"
         assert not (clean and server.complaints), f"complaints in the log: {server.complaints}"

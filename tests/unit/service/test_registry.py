@@ -15,7 +15,7 @@ from service.backends.base import Candidate
 from service.backends.factory import candidates
 from service.backends.fake import FakeBackend
 from service.domain import Identity
-from service.errors import ConfigurationError, NotReady, UnknownBackend, UnknownVersion
+from service.errors import Closing, ConfigurationError, NotReady, UnknownBackend, UnknownVersion
 from service.registry import Registry
 from service.settings import Settings, load_settings
 from tests.support.images import plain
@@ -311,6 +311,18 @@ async def test_closing_answers_those_who_were_accepted_then_closes_the_backends(
     assert all(answer.done() and answer.result().value.argmax() == 0 for answer in answers)
     assert all(one.backend.closed for one in running if isinstance(one.backend, Fake))
     assert not registry.ready
+
+
+async def test_closing_does_not_wait_for_a_backend_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.registry.LAST_GRACE_S", 0.0)
+    monkeypatch.setattr(Fake, "infer", lambda _self, _batch: asyncio.Future())
+    registry = await open_registry({"a": [candidate("a", "1")]})
+    running = registry.get("a")
+    answers = [asyncio.ensure_future(running.batcher.submit(running.backend.prepare(plain(0)))) for _ in range(20)]
+    await asyncio.sleep(0)  # they are accepted now
+    await registry.close()
+    errors = await asyncio.gather(*answers, return_exceptions=True)
+    assert {type(error) for error in errors} == {Closing}
 
 
 def test_an_unsound_listing_tells_the_store_apart_from_the_stand_in(store: Path) -> None:
