@@ -5,6 +5,8 @@ import logging
 import time
 from collections.abc import Sequence
 
+import numpy as np
+
 from models.errors import ParallaxError
 from service.decoding import Decoder
 from service.domain import Prediction, Timings, rank
@@ -74,5 +76,7 @@ class Pipeline:
             except Exception as exc:
                 log.exception("inference failed", extra={"backend": running.identity.name, "version": running.identity.version})
                 raise BackendFailed(f"Backend {running.identity.name!r} failed on this batch. The log has the cause.") from exc
+        if not np.isfinite(answer.value).all():
+            raise BackendFailed(f"Backend {running.identity.name!r} answered with scores that are no numbers.")
         timings = Timings(decoded.waited + answer.waited, decoded.took, answer.ran, time.perf_counter() - begun)
         return Prediction(running.identity, rank(answer.value, running.identity.labels, top), timings)

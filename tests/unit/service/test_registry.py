@@ -320,8 +320,9 @@ async def test_closing_does_not_wait_for_a_backend_that_hangs(monkeypatch: pytes
     running = registry.get("a")
     answers = [asyncio.ensure_future(running.batcher.submit(running.backend.prepare(plain(0)))) for _ in range(20)]
     await asyncio.sleep(0)  # they are accepted now
-    await registry.close()
-    errors = await asyncio.gather(*answers, return_exceptions=True)
+    async with asyncio.timeout(30):
+        await registry.close()
+        errors = await asyncio.gather(*answers, return_exceptions=True)
     assert {type(error) for error in errors} == {Closing}
 
 
