@@ -75,7 +75,7 @@ def _read_keys(settings: Settings) -> Mapping[str, str]:
             raise ConfigurationError(f"PARALLAX_API_KEYS_FILE can't be read: {exc}") from exc
     keys: dict[str, str] = {}
     for entry in filter(None, (entry.strip() for entry in entries)):
-        name, colon, key = entry.partition(":")
+        name, colon, key = (part.strip() for part in entry.partition(":"))
         if not colon or not name or len(key) < MIN_KEY_LENGTH:
             raise ConfigurationError(f"API keys are name:key with keys of at least {MIN_KEY_LENGTH} characters; an entry is not")
         if name in keys:

@@ -194,3 +194,7 @@ def test_beyond_loopback_without_keys_other_sites_are_refused_all_the_same() -> 
     assert open_to_all.check(Headers(headers)) == "anonymous"
     with pytest.raises(ForeignOrigin):
         open_to_all.check(Headers(headers | {"Origin": "https://evil.example"}))
+
+
+def test_spaces_around_a_key_are_not_part_of_it() -> None:
+    assert guard(api_keys=f" alice : {ALICE} ").check(Headers({"X-API-Key": ALICE})) == "alice"
