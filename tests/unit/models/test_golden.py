@@ -12,6 +12,7 @@ import pytest
 
 from models import golden, imaging
 from models.errors import BrokenModel, GoldenMismatch
+from models.headers import sniff
 from models.metadata import InputSpec, Precision
 from models.runtime import OnnxModel
 from tests.support.models import tiny_model, write_graph
@@ -67,7 +68,7 @@ def test_the_images_are_the_same_for_everybody_and_meet_every_step(vectors: Path
         golden.write(again, SPEC, {"fp32": brightness})
         with np.load(again, allow_pickle=False) as others:
             assert [others[f"file_{number}"].tobytes() for number in range(len(files))] == files
-    kinds = {imaging.sniff(data) for data in files}
+    kinds = {sniff(data) for data in files}
     sizes = [imaging.decode(data).shape[:2] for data in files]
     assert kinds == {"JPEG", "PNG"}
     assert any(b"Exif" in data for data in files)

@@ -121,7 +121,7 @@ def test_a_bmp_that_is_a_bomb_upside_down_is_refused_too() -> None:
 @pytest.mark.parametrize("header", [png, gif, bmp, core_bmp, jpeg, webp, lossless_webp, extended_webp])
 @pytest.mark.parametrize(("width", "height"), [(500, 200), (8, 12_500)])
 def test_the_pixel_cap_itself_is_still_allowed(header: Callable[[int, int], bytes], width: int, height: int) -> None:
-    assert imaging.check(header(width, height), SMALL)[1] == SMALL.max_pixels
+    assert imaging.check(header(width, height), SMALL).pixels == SMALL.max_pixels
     with pytest.raises(ImageTooLarge):
         imaging.check(header(width, height + 1), SMALL)
 
@@ -131,7 +131,7 @@ def test_the_pixel_cap_itself_is_still_allowed(header: Callable[[int, int], byte
 def test_a_side_under_eight_pixels_is_too_small(header: Callable[[int, int], bytes], width: int, height: int) -> None:
     with pytest.raises(ImageTooSmall, match=f"{width} x {height} pixels; each side must have at least 8"):
         imaging.decode(header(width, height))
-    assert imaging.check(header(8, 8))[1] == 64
+    assert imaging.check(header(8, 8)).pixels == 64
 
 
 @pytest.mark.parametrize("header", [png, gif, bmp, core_bmp, jpeg])
