@@ -31,6 +31,9 @@ TOLERANCE: Mapping[tuple[Precision, str], float] = {
     ("int8", "CUDAExecutionProvider"): 0.1,
 }
 
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+"""What numpy raises for a file that is none of ours."""
+
 
 def write(path: Path, spec: InputSpec, runs: Mapping[Precision, Run]) -> None:
     """Generate the images, and write them with the digests of their pixels and the scores of every variant."""
@@ -41,6 +44,15 @@ def write(path: Path, spec: InputSpec, runs: Mapping[Precision, Run]) -> None:
     for precision, run in runs.items():
         arrays[f"scores_{precision}"] = run(np.stack(pixels))
     np.savez(path, allow_pickle=False, **arrays)
+
+
+def images(path: Path) -> list[bytes]:
+    """The encoded images of a file that `write` made. Raises `BrokenModel`."""
+    try:
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as golden:
+            return [golden[name].tobytes() for name in sorted(golden.files) if name.startswith("file_")]
+    except UNREADABLE as exc:
+        raise BrokenModel(f"{path.name} can't be read: {exc}") from exc
 
 
 def check(path: Path, spec: InputSpec, precision: Precision, run: Run, provider: str) -> float:
@@ -54,7 +66,7 @@ def check(path: Path, spec: InputSpec, precision: Precision, run: Run, provider:
             files = [golden[f"file_{i}"].tobytes() for i in range(len(digests))]
             expected = golden[f"scores_{precision}"]
         pixels = np.stack([imaging.load(data, spec) for data in files])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, ImageError) as exc:
+    except (*UNREADABLE, ImageError) as exc:
         raise BrokenModel(f"{path.name} can't be read: {exc}") from exc
     for number, (array, digest) in enumerate(zip(pixels, digests, strict=True)):
         if _digest(array) != digest:

@@ -24,6 +24,16 @@ Image.MAX_IMAGE_PIXELS = 100_000_000
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
+_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
+"""Start of a frame that libjpeg decodes: baseline, extended, progressive."""
+
+INKS = 4
+"""Components of CMYK and YCCK: Pillow knows that Adobe inverts them."""
+
+_SEGMENTS = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})
+"""What may come before it, each with its length: Huffman and quantisation tables, restart interval, comments, applications'."""
+
+
 class Header(NamedTuple):
     """Format, sides in pixels before any EXIF turn, and whether libjpeg-turbo makes RGB of it."""
 
@@ -78,12 +88,32 @@ def broken(kind: Format) -> BrokenImage:
 
 
 def _jpeg(data: bytes) -> Header:
+    """From the start-of-frame marker (ITU T.81, B.1 and B.2), if the file is as the book has it up to there.
+
+    Where anything is out of order, libjpeg itself is asked, so that it and this function never see two different frames. It
+    is not asked in every case, because each call gives up Python's lock, and waits for it among the threads of a busy service.
+    """
+    at = 2
+    while data[at : at + 1] == b"\xff" and len(data) >= at + 10:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker in _FRAMES:
+            height, width, components = struct.unpack_from(">HHB", data, at + 5)
+            if length != 8 + 3 * components or not height or not width:
+                break
+            return Header("JPEG", width, height, turbo=components != INKS)
+        if marker not in _SEGMENTS or length < 2:
+            break
+        at += 2 + length
+    return _jpeg_by_libjpeg(data)
+
+
+def _jpeg_by_libjpeg(data: bytes) -> Header:
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     except (ValueError, KeyError):  # samplings that simplejpeg has no name for
         with open_pillow(data, "JPEG") as image:
             return Header("JPEG", *image.size)
-    return Header("JPEG", width, height, turbo=colours not in ("CMYK", "YCCK"))  # Pillow knows Adobe's inverted inks
+    return Header("JPEG", width, height, turbo=colours not in ("CMYK", "YCCK"))
 
 
 def _size(data: bytes, kind: Format) -> tuple[int, int]:

@@ -5,12 +5,14 @@ Every read stands on its own: a version that is broken or half-written is report
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from models.errors import BrokenModel, ModelError, UnknownModel, UsageError
-from models.metadata import ModelCard, StoredFile, check_name, file_sha256, read_card, write_card
+from models.metadata import CARD_FILE, ModelCard, StoredFile, check_name, file_sha256, read_card, write_card
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,10 @@ class Listing:
     broken: list[BrokenVersion]
 
 
+Stamps: TypeAlias = Mapping[tuple[str, str], tuple[int, int, int]]
+"""Of every complete version, by name and version: what of its card's file changes when it is written anew."""
+
+
 class Repository:
     """A folder of models."""
 
@@ -73,6 +79,16 @@ class Repository:
                 except ModelError as exc:
                     broken.append(BrokenVersion(name, str(number), str(exc)))
         return Listing(models, broken)
+
+    def stamps(self) -> Stamps:
+        """Tell whether anything changed since the last look, without reading a file. A folder without a card is not there yet."""
+        found: dict[tuple[str, str], tuple[int, int, int]] = {}
+        for name in self.names():
+            for number in self._numbers(name):
+                with suppress(OSError):
+                    facts = (self.root / name / str(number) / CARD_FILE).stat()
+                    found[name, str(number)] = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
+        return found
 
     def get(self, name: str, version: str | None = None) -> StoredModel:
         """A version, or the newest sound one. Raises `UnknownModel` or, for a version asked for by number, `BrokenModel`."""

@@ -24,6 +24,7 @@ class OnnxModel:
 
         `threads` are used by each call; with one, a call runs on the thread that makes it and many may run side by side.
         """
+        self.threads = threads
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads  # always stated: onnxruntime would count the host's processors
         options.inter_op_num_threads = 1
@@ -42,6 +43,11 @@ class OnnxModel:
     def provider(self) -> str:
         """The execution provider in use, such as `CPUExecutionProvider`."""
         return str(self._session.get_providers()[0])
+
+    @property
+    def runtime(self) -> list[str]:
+        """What its speed depends on beside the file and the processor: the provider and the runtime's version."""
+        return [self.provider, f"onnxruntime {onnxruntime.__version__}"]
 
     @property
     def classes(self) -> int | None:

@@ -16,7 +16,7 @@ from models.errors import ParallaxError
 from models.machine import usable_cpus
 from models.repository import Repository, StoredModel
 from models.runtime import CPU, OnnxModel
-from service.backends.onnx import choose_device
+from service.backends.devices import choose_device
 from service.settings import load_settings
 from service.tuning import CUDA_BATCHES, CUDA_PROVIDER
 

@@ -1,37 +1,90 @@
 """Permits that are taken before any work, so that overload costs next to nothing: for a place in a queue, for bytes of a body."""
 
+import asyncio
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from service.errors import QueueFull, UploadsFull
 
+ALPHA = 8
+"""A caller may hold at most this many times the places that are still free (Choudhury and Hahne, Dynamic Queue Length
+Thresholds for Shared-Memory Packet Switches, 1998). One caller alone gets 8 of 9 places, and a ninth stays for newcomers."""
+
 
 class Admission:
-    """A bound on the requests that one backend holds, waiting or running."""
+    """A bound on the requests that one backend holds, waiting or running, and on each caller's part of them."""
 
     def __init__(self, max_queue: int, seconds_per_item: Callable[[], float]) -> None:
         """`seconds_per_item` tells how fast the queue moves, for an honest Retry-After."""
         self.max_queue = max_queue
+        self._callers: dict[str, int] = {}
         self._held = 0
         self._seconds_per_item = seconds_per_item
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     @property
     def held(self) -> int:
         """Requests inside now."""
         return self._held
 
-    @contextmanager
-    def permit(self) -> Iterator[None]:
-        """Hold a place for the length of the block. Raises `QueueFull` at once if there is none."""
-        if self._held >= self.max_queue:
-            seconds = max(1, min(60, math.ceil(self._held * self._seconds_per_item())))
-            raise QueueFull(f"All {self.max_queue} places of this backend's queue are taken. Try again in {seconds} s.", seconds)
+    def check(self, caller: str = "", deadline: float | None = None) -> None:
+        """Raise `QueueFull` if `permit` would: before the body is read, so that a refusal costs as little as it can."""
+        free = self.max_queue - self._held
+        own = self._callers.get(caller, 0)
+        if own >= ALPHA * free:
+            some = f"{own} places of this backend's queue are yours, as many as one caller may have."
+            raise self._full(some if free else f"All {self.max_queue} places of this backend's queue are taken.")
+        if deadline is not None and self._held > 1:
+            ahead = min(self._held, (own + 1) * len(self._callers))  # callers take turns
+            wait = ahead * self._seconds_per_item()
+            if wait > deadline - asyncio.get_running_loop().time():
+                raise self._full(f"There is {wait:.1f} s of work before this image: its deadline would pass first.")
+
+    def permit(self, caller: str = "", deadline: float | None = None) -> "Permit":
+        """Hold a place for the length of a `with` block.
+
+        `deadline`: loop time. Raises `QueueFull` at once if no place is left, if the caller has too many of them, or if the
+        deadline will pass before it is this one's turn.
+        """
+        self.check(caller, deadline)
         self._held += 1
-        try:
-            yield
-        finally:
-            self._held -= 1
+        self._callers[caller] = self._callers.get(caller, 0) + 1
+        self._empty.clear()
+        return Permit(self, caller)
+
+    def give_back(self, caller: str) -> None:
+        """What a permit does at its end."""
+        self._held -= 1
+        self._callers[caller] -= 1
+        if not self._callers[caller]:
+            del self._callers[caller]
+        if not self._held:
+            self._empty.set()
+
+    async def emptied(self) -> None:
+        """Wait until nobody is inside."""
+        await self._empty.wait()
+
+    def _full(self, reason: str) -> QueueFull:
+        seconds = max(1, min(60, math.ceil(self._held * self._seconds_per_item())))
+        return QueueFull(f"{reason} Try again in {seconds} s.", seconds)
+
+
+class Permit:
+    """A place in a queue, until the end of its block. Made anew for every image: a class costs less than a generator."""
+
+    __slots__ = ("_admission", "_caller")
+
+    def __init__(self, admission: Admission, caller: str) -> None:
+        self._admission = admission
+        self._caller = caller
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, *_exc: object) -> None:
+        self._admission.give_back(self._caller)
 
 
 class ByteBudget:
@@ -46,13 +99,12 @@ class ByteBudget:
         """Bytes reserved now."""
         return self._held
 
-    @contextmanager
-    def reserve(self, size: int) -> Iterator[None]:
-        """Hold `size` bytes for the length of the block. Raises `UploadsFull` at once if they are not free."""
+    def reserve(self, size: int) -> None:
+        """Take `size` bytes, to be given back by `release`. Raises `UploadsFull` at once if they are not free."""
         if self._held + size > self.max_bytes:
             raise UploadsFull("Too many uploads are under way. Try again in 1 s.", 1)
         self._held += size
-        try:
-            yield
-        finally:
-            self._held -= size
+
+    def release(self, size: int) -> None:
+        """Give them back."""
+        self._held -= size

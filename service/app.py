@@ -1,50 +1,82 @@
 """The application: the lifespan opens everything, and closes it in reverse."""
 
+import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from prometheus_client import start_http_server
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from models import __version__
 from models.errors import ParallaxError
 from models.imaging import Limits
 from models.machine import usable_cpus
 from models.repository import Repository
-from service.api import backends, classify, health
+from service.activity import Activity
+from service.api import backends, classify, compare, health
 from service.api.auth import Guard
 from service.api.docs import mount_docs
 from service.api.edge import Edge
 from service.api.problems import problem_response
-from service.api.requests import Services, request_id
+from service.api.requests import Services, call
+from service.api.thin import ThinRoute
 from service.api.upload import ImageReader
-from service.backends.factory import candidates
+from service.backends.factory import finder
 from service.decoding import Decoder
-from service.errors import ConfigurationError
 from service.pipeline import Pipeline
+from service.plans import PlanBook
 from service.registry import Registry
 from service.settings import Settings
-from service.telemetry import Metrics
+from service.siblings import Siblings
+from service.telemetry import Metrics, serve_metrics
+from service.tuner import Tuner
+from service.watcher import Watcher
+from service.workers import Place
 
 Application: TypeAlias = FastAPI
 """For those who run it and need not know what it is."""
 
+
+class _Application(FastAPI):
+    """FastAPI inside the edge, which it would otherwise put behind three layers of its own."""
+
+    _edge: Edge
+
+    def surround(self, guard: Guard, metrics: Metrics) -> None:
+        """Build the edge, once all routes are there."""
+        direct = {route.path: route for route in classify.router.routes if isinstance(route, ThinRoute)}
+        self._edge = Edge(super().__call__, guard, metrics, direct)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a connection (ASGI)."""
+        scope["app"] = self
+        await self._edge(scope, receive, send)
+
+
 log = logging.getLogger("parallax.app")
 
+METRICS_S = 1.0
+"""How old a worker's part in the metrics may be when another worker tells of them."""
 
-def create_app(settings: Settings) -> FastAPI:
-    """Build the service. Raises `ConfigurationError` if its keys or its address make no sense."""
+
+def create_app(settings: Settings, place: Place | None = None) -> FastAPI:
+    """Build the service, alone or at its place among several workers.
+
+    Raises `ConfigurationError` if its keys or its address make no sense.
+    """
     guard = Guard(settings)
     metrics = Metrics()
     cpus = math.ceil(settings.cpus) if settings.cpus else usable_cpus()
+    if place is not None:
+        cpus = max(1, cpus // place.count)
+        settings = settings.shared_by(place.count)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -53,23 +85,31 @@ def create_app(settings: Settings) -> FastAPI:
             stack.callback(decoder.close)
             registry = Registry(settings, metrics.on_batch)
             stack.push_async_callback(registry.close)
+            repository = Repository(settings.models_dir)
+            book = PlanBook(settings.data_dir / "plans", cpus)
+            activity = Activity()
             try:
-                await registry.open(candidates(Repository(settings.models_dir), settings, cpus))
-                if settings.metrics_port is not None:
-                    stack.callback(_serve_metrics(settings, metrics))
+                watcher = Watcher(registry, repository, finder(repository, settings, cpus, book), settings.poll_s)
+                await watcher.open()
+                if settings.metrics_port is not None and place is None:
+                    stack.callback(serve_metrics(settings, metrics.registry))
             except ParallaxError as exc:
                 app.state.startup_error = exc
                 raise
-            for running in registry.running:
-                metrics.serve(running.identity, partial(getattr, running.admission, "held"))
-            pipeline = Pipeline(registry, decoder, metrics)
-            app.state.services = Services(settings, registry, pipeline, ImageReader(settings), metrics)
+            metrics.watch(lambda: [(running.identity, running.admission.held) for running in registry.running])
+            pipeline = Pipeline(registry, decoder, metrics, activity)
+            siblings = await _join(stack, place, watcher, metrics) if place is not None else None
+            reader = ImageReader(settings)
+            app.state.services = Services(settings, registry, pipeline, reader, metrics, watcher, siblings=siblings)
             if not registry.running:
                 log.warning("no backend: the store is empty", extra={"models_dir": str(settings.models_dir)})
+            _keep_running(stack, watcher.run())
+            if settings.tune == "auto":
+                _keep_running(stack, Tuner(registry, book, activity, leads=place is None or place.number == 0).run())
             yield
             app.state.services.draining = True
 
-    app = FastAPI(
+    app = _Application(
         title="Parallax",
         version=__version__,
         description="Image classifiers side by side: one call, every backend's answer.",
@@ -77,29 +117,40 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for module in (classify, backends, health):
+    for module in (classify, compare, backends, health):
         app.include_router(module.router)
     mount_docs(app)
     for kind in (ParallaxError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _on_error)
-    app.add_middleware(Edge, guard=guard, metrics=metrics)
+    app.surround(guard, metrics)
     return app
 
 
 async def _on_error(request: Request, exc: Exception) -> Response:
-    return problem_response(exc, request_id(request))
+    return problem_response(exc, call(request).id)
 
 
-def _serve_metrics(settings: Settings, metrics: Metrics) -> Callable[[], None]:
-    """Open the port for metrics. Returns what closes it."""
-    port = settings.metrics_port or 0
-    try:
-        server, _ = start_http_server(port, settings.host, metrics.registry)
-    except OSError as exc:
-        raise ConfigurationError(f"PARALLAX_METRICS_PORT={port} can't be listened on: {exc.strerror}") from exc
+async def _join(stack: AsyncExitStack, place: Place, watcher: Watcher, metrics: Metrics) -> Siblings:
+    """Be one of several workers: pass reloads on, and let the others tell of this one when they are asked for metrics."""
+    siblings = Siblings(place.folder)
+    await siblings.open(watcher.reload)
+    stack.push_async_callback(siblings.close)
+    _keep_running(stack, _refresh(metrics))
+    return siblings
 
-    def close() -> None:
-        server.shutdown()
-        server.server_close()
 
-    return close
+async def _refresh(metrics: Metrics) -> None:
+    while True:
+        metrics.refresh()
+        await asyncio.sleep(METRICS_S)
+
+
+def _keep_running(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    """Run something beside the requests until the service stops."""
+    task = asyncio.ensure_future(work)
+
+    async def stop() -> None:
+        task.cancel()
+        await asyncio.wait((task,))
+
+    stack.push_async_callback(stop)

@@ -4,21 +4,21 @@
 2. a cancelled caller harms nobody: it leaves its batch before inference, or its result is thrown away;
 3. an error ends one batch, never the batcher.
 
-There is no collector task that could die. A batch starts in the very call that makes it possible: when a caller arrives and
-a place is free, or when a batch ends and callers wait. So an idle service adds no wait, and under load a batch is what
-arrived while the places were busy.
+There is no collector task that could die. A batch starts in the very call that makes it possible: when a caller arrives and a
+place is free, or when a batch ends and callers wait. An idle service adds no wait; under load a batch is what arrived meanwhile.
 """
 
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Literal, TypeAlias, TypeVar
 
+from service.alarms import Earliest
 from service.errors import BackendFailed, Closing, DeadlineExceeded
+from service.fairness import FairQueue
 
 log = logging.getLogger("parallax.batching")
 
@@ -30,17 +30,8 @@ Release: TypeAlias = Literal["idle", "busy", "full", "timer"]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Generic[Out]):
-    """A result with the seconds that its caller waited and that its batch took."""
-
-    value: Out
-    waited: float
-    ran: float
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
-    """What is told of every batch when it ends."""
+    """What is told of every batch when it ends. Times in seconds."""
 
     size: int
     release: Release
@@ -52,21 +43,23 @@ class Batch:
 @dataclass(eq=False, slots=True)
 class _Caller(Generic[In, Out]):
     item: In
+    name: str
+    background: bool
     arrived: float
     deadline: float | None
-    answer: "asyncio.Future[Answer[Out]]"
-    expiry: asyncio.TimerHandle | None = None
+    answer: "asyncio.Future[Out]"
 
 
 class Batcher(Generic[In, Out]):
     """Runs `infer` on batches of what callers submit, `max_in_flight` batches at a time.
 
-    `infer` gets 1 to `max_batch_size` items and returns as many results, in their order. All methods belong to one event loop.
+    `infer` gets 1 to `max_batch_size` items and returns as many results, in their order; a result that is an exception is
+    raised for its own caller only. All methods belong to one event loop.
     """
 
     def __init__(
         self,
-        infer: Callable[[Sequence[In]], Awaitable[Sequence[Out]]],
+        infer: Callable[[Sequence[In]], Awaitable[Sequence[Out | Exception]]],
         *,
         max_batch_size: int,
         max_in_flight: int,
@@ -79,17 +72,18 @@ class Batcher(Generic[In, Out]):
         self._max_in_flight = max_in_flight
         self._max_wait = max_wait
         self._on_batch = on_batch
-        self._waiting: OrderedDict[_Caller[In, Out], None] = OrderedDict()
-        """First come first; whoever leaves is taken out at once, with the image that it held."""
-        self._running: set[asyncio.Task[None]] = set()
+        self._waiting: FairQueue[_Caller[In, Out]] = FairQueue()
+        """Whoever leaves is taken out at once, with the image that it held."""
+        self._running: set[asyncio.Future[Sequence[Out | Exception]]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._expiry = Earliest(self._expire_all)
         self._closing = False
         self._seconds_per_item = 0.0
 
     @property
     def waiting(self) -> int:
         """Callers that no batch has taken yet."""
-        return len(self._waiting)
+        return self._waiting.size
 
     @property
     def running(self) -> int:
@@ -101,25 +95,31 @@ class Batcher(Generic[In, Out]):
         """How often an item leaves when every place is busy: a moving average, 0 before the first batch."""
         return self._seconds_per_item
 
-    async def submit(self, item: In, deadline: float | None = None) -> Answer[Out]:
+    async def submit(self, item: In, deadline: float | None = None, *, caller: str = "", background: bool = False) -> Out:
         """Wait for the item's result. `deadline`: loop time at which the item is dropped unless its batch has started.
 
-        Raises `Closing`, `DeadlineExceeded`, `BackendFailed`, or what `infer` raised.
+        `caller` and `background` decide whose turn it is. Raises `Closing`, `DeadlineExceeded`, `BackendFailed`, or what
+        `infer` raised or returned for this item.
         """
         if self._closing:
             raise Closing("The service is stopping; send the request again, to another replica if there is one.")
         loop = asyncio.get_running_loop()
-        caller: _Caller[In, Out] = _Caller(item, time.perf_counter(), deadline, loop.create_future())
+        who: _Caller[In, Out] = _Caller(item, caller, background, time.perf_counter(), deadline, loop.create_future())
         if deadline is not None:
-            caller.expiry = loop.call_at(deadline, self._expire, caller)
-        self._waiting[caller] = None
+            self._expiry.at(deadline)
+        self._waiting.push(who, caller, background=background)
         self._start_batches("idle")
         try:
-            return await caller.answer
+            return await who.answer
         finally:
-            self._waiting.pop(caller, None)
-            if caller.expiry is not None:
-                caller.expiry.cancel()
+            self._waiting.discard(who, caller, background=background)
+
+    def resize(self, *, max_batch_size: int, max_in_flight: int) -> None:
+        """From now on form batches of another size, or run more or fewer of them; those under way are left alone."""
+        self._max_batch_size = max_batch_size
+        self._max_in_flight = max_in_flight
+        self._seconds_per_item = 0.0
+        self._start_batches("busy")
 
     async def close(self) -> None:
         """Accept no more callers, and return when all are answered."""
@@ -131,28 +131,35 @@ class Batcher(Generic[In, Out]):
     def abandon(self) -> None:
         """Accept no more callers, and answer all at once with `Closing`: those who wait, and those whose batch is under way."""
         self._closing = True
-        while self._waiting:
-            caller, _ = self._waiting.popitem(last=False)
-            self._refuse(caller, Closing("The backend was closed before this image was classified."))
+        while self._waiting.size:
+            self._refuse(self._waiting.pop(), Closing("The backend was closed before this image was classified."))
         for batch in self._running:
             batch.cancel()
 
     def _start_batches(self, release: Release) -> None:
-        while self._waiting and len(self._running) < self._max_in_flight:
-            full = len(self._waiting) >= self._max_batch_size
+        while self._waiting.size and len(self._running) < self._max_in_flight:
+            full = self._waiting.size >= self._max_batch_size
             if self._max_wait and not full and release != "timer" and not self._closing:
                 self._set_timer()
                 return
             callers = self._take()
             if callers:
-                reason: Release = "full" if full and self._max_batch_size > 1 else release
-                task = asyncio.get_running_loop().create_task(self._run(callers, reason))
-                self._running.add(task)
-                task.add_done_callback(partial(self._ended, callers))
+                self._start(callers, "full" if full and self._max_batch_size > 1 else release)
+
+    def _start(self, callers: list[_Caller[In, Out]], release: Release) -> None:
+        try:
+            running = asyncio.ensure_future(self._infer([caller.item for caller in callers]))
+        except Exception as exc:  # noqa: BLE001  # it is the callers', who await it
+            for caller in callers:
+                self._refuse(caller, exc)
+            return
+        self._running.add(running)
+        running.add_done_callback(partial(self._ended, callers, release, time.perf_counter()))
 
     def _set_timer(self) -> None:
         if self._timer is None:
-            left = next(iter(self._waiting)).arrived + self._max_wait - time.perf_counter()
+            oldest = min(caller.arrived for caller in self._waiting)  # fewer than a batch
+            left = oldest + self._max_wait - time.perf_counter()
             self._timer = asyncio.get_running_loop().call_later(max(0.0, left), self._timer_ran_out)
 
     def _timer_ran_out(self) -> None:
@@ -163,39 +170,60 @@ class Batcher(Generic[In, Out]):
         """Form a batch of those who still wait for it."""
         now = asyncio.get_running_loop().time()
         callers: list[_Caller[In, Out]] = []
-        while self._waiting and len(callers) < self._max_batch_size:
-            caller, _ = self._waiting.popitem(last=False)
+        while self._waiting.size and len(callers) < self._max_batch_size:
+            caller = self._waiting.pop()
             if caller.deadline is not None and caller.deadline <= now:
                 self._expire(caller)  # the loop was too busy for the timer itself
-            if caller.expiry is not None:
-                caller.expiry.cancel()
             if not caller.answer.done():  # neither cancelled nor expired
                 callers.append(caller)
         return callers
 
+    def _expire_all(self) -> float | None:
+        """Drop whoever's deadline has passed. Returns the next deadline."""
+        now = asyncio.get_running_loop().time()
+        deadlines = {caller: caller.deadline for caller in self._waiting if caller.deadline is not None}
+        for caller in [caller for caller, deadline in deadlines.items() if deadline <= now]:
+            self._expire(caller)
+            del deadlines[caller]
+        return min(deadlines.values(), default=None)
+
     def _expire(self, caller: _Caller[In, Out]) -> None:
-        self._waiting.pop(caller, None)
+        self._waiting.discard(caller, caller.name, background=caller.background)
         self._refuse(caller, DeadlineExceeded("The deadline passed while the image waited for its turn."))
 
-    async def _run(self, callers: list[_Caller[In, Out]], release: Release) -> None:
-        started = time.perf_counter()  # uvloop's own clock counts whole milliseconds
-        failed = True
-        try:
-            results = await self._infer([caller.item for caller in callers])
-            if len(results) != len(callers):
-                raise BackendFailed(f"The backend returned {len(results)} results for {len(callers)} images.")
-            ran = time.perf_counter() - started
-            for caller, result in zip(callers, results, strict=True):
-                if not caller.answer.done():
-                    caller.answer.set_result(Answer(result, started - caller.arrived, ran))
-            failed = False
-        except Exception as exc:  # noqa: BLE001  # it is the callers', who await it
+    def _ended(
+        self,
+        callers: list[_Caller[In, Out]],
+        release: Release,
+        started: float,
+        running: "asyncio.Future[Sequence[Out | Exception]]",
+    ) -> None:
+        self._running.discard(running)
+        ran = time.perf_counter() - started
+        failed = self._answer(callers, running)
+        self._note(len(callers), ran)
+        self._tell(Batch(len(callers), release, started - callers[0].arrived, ran, failed))
+        self._start_batches("busy")
+
+    def _answer(self, callers: list[_Caller[In, Out]], running: "asyncio.Future[Sequence[Out | Exception]]") -> bool:
+        """Give every caller what became of its item. Returns whether the batch as a whole failed."""
+        error = None if running.cancelled() else running.exception()
+        if running.cancelled() or (error is not None and not isinstance(error, Exception)):
             for caller in callers:
-                self._refuse(caller, exc)
-        finally:
-            ran = time.perf_counter() - started
-            self._note(len(callers), ran)
-            self._tell(Batch(len(callers), release, started - callers[0].arrived, ran, failed))
+                self._refuse(caller, Closing("The backend was stopped while it classified this image."))
+            return True
+        if error is None:
+            error = _miscounted(running.result(), len(callers))
+        if error is not None:
+            for caller in callers:
+                self._refuse(caller, error)
+            return True
+        for caller, result in zip(callers, running.result(), strict=True):
+            if isinstance(result, Exception):
+                self._refuse(caller, result)
+            elif not caller.answer.done():
+                caller.answer.set_result(result)
+        return False
 
     def _tell(self, batch: Batch) -> None:
         try:
@@ -203,22 +231,20 @@ class Batcher(Generic[In, Out]):
         except Exception:
             log.exception("a listener failed")  # it must not end what it only listens to
 
-    def _ended(self, callers: list[_Caller[In, Out]], task: "asyncio.Task[None]") -> None:
-        self._running.discard(task)
-        error = None if task.cancelled() else task.exception()
-        # Nobody is left unless the batch was cancelled, even before its first step, or raised what no future can carry.
-        for caller in callers:
-            if isinstance(error, Exception):
-                self._refuse(caller, BackendFailed(f"The backend failed: {error}"))
-            else:
-                self._refuse(caller, Closing("The backend was stopped while it classified this image."))
-        self._start_batches("busy")
-
     def _note(self, size: int, ran: float) -> None:
         sample = ran / size / self._max_in_flight
         self._seconds_per_item = sample if not self._seconds_per_item else 0.9 * self._seconds_per_item + 0.1 * sample
 
     @staticmethod
     def _refuse(caller: _Caller[In, Out], reason: Exception) -> None:
+        if isinstance(reason, StopIteration):  # no future carries that one
+            reason = BackendFailed("The backend failed: StopIteration.")
         if not caller.answer.done():
             caller.answer.set_exception(reason)
+
+
+def _miscounted(results: object, wanted: int) -> Exception | None:
+    """The error of an `infer` that does not keep its contract, if it does not."""
+    if not isinstance(results, Sequence):
+        return BackendFailed(f"The backend returned {type(results).__name__} instead of {wanted} results.")
+    return None if len(results) == wanted else BackendFailed(f"The backend returned {len(results)} results for {wanted} images.")

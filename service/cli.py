@@ -9,6 +9,7 @@ import typer
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one [default: 8000].")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that serve, for machines with many cores [default: 1].")] = None,
     models_dir: Annotated[Path | None, typer.Option(help="The store to serve [default: models/store].")] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where models run [default: auto].")] = None,
     precision: Annotated[
@@ -35,6 +36,7 @@ def serve(
         load_settings(
             host=host,
             port=port,
+            workers=workers,
             models_dir=models_dir,
             device=device,
             precision=precision,

@@ -1,4 +1,4 @@
-"""Threads that turn bytes into pixels: small images side by side, big ones one at a time and out of their way."""
+"""Threads that turn bytes into pixels, where a lane does not do that itself."""
 
 import asyncio
 import time
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from models import imaging
+from service.niceness import step_back
 
 Out = TypeVar("Out")
 
@@ -17,27 +18,25 @@ BIG_PIXELS = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class Decoded(Generic[Out]):
-    """A prepared image, with the seconds that it waited for a thread and that its decoding took."""
+    """A prepared image, with the seconds that its decoding took."""
 
     value: Out
-    waited: float
     took: float
 
 
 class Decoder:
-    """Runs `Backend.prepare` off the event loop."""
+    """Runs `Backend.prepare`: small images side by side, big ones one at a time, on a thread that stands back."""
 
     def __init__(self, threads: int, limits: imaging.Limits) -> None:
         """`threads` for small images; big ones have one of their own."""
         self._limits = limits
         self._small = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-        self._big = ThreadPoolExecutor(1, thread_name_prefix="decode-big")
+        self._big = ThreadPoolExecutor(1, thread_name_prefix="decode-big", initializer=step_back)
 
     async def run(self, prepare: Callable[[bytes], Out], data: bytes) -> Decoded[Out]:
         """Prepare one image. Raises `ImageError`; what its header gives away costs no thread."""
-        _, pixels = imaging.check(data, self._limits)
-        pool: Executor = self._big if pixels > BIG_PIXELS else self._small
-        return await asyncio.get_running_loop().run_in_executor(pool, _timed, prepare, data, time.perf_counter())
+        pool: Executor = self._big if imaging.check(data, self._limits).pixels > BIG_PIXELS else self._small
+        return await asyncio.get_running_loop().run_in_executor(pool, _timed, prepare, data)
 
     def close(self) -> None:
         """End the threads once their work is done."""
@@ -45,7 +44,7 @@ class Decoder:
         self._big.shutdown()
 
 
-def _timed(prepare: Callable[[bytes], Out], data: bytes, asked: float) -> Decoded[Out]:
+def _timed(prepare: Callable[[bytes], Out], data: bytes) -> Decoded[Out]:
     started = time.perf_counter()
     value = prepare(data)
-    return Decoded(value, started - asked, time.perf_counter() - started)
+    return Decoded(value, time.perf_counter() - started)

@@ -1,7 +1,7 @@
 """The values that travel through the service."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +10,16 @@ Scores: TypeAlias = npt.NDArray[np.float32]
 """Of one image: float32 [classes], in the order of the model's labels."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """Seconds that one request spent in each stage. `queue` is all waiting: for a decoding thread and for a lane."""
+class Inferred(NamedTuple):
+    """What became of one image in a backend: its scores, and the seconds that its decoding and its batch took there."""
+
+    scores: Scores
+    decode: float
+    infer: float
+
+
+class Timings(NamedTuple):
+    """Seconds that one request spent in each stage. `queue` is all waiting: for its turn, and for threads to wake up."""
 
     queue: float
     decode: float
@@ -20,8 +27,7 @@ class Timings:
     total: float
 
 
-@dataclass(frozen=True, slots=True)
-class RankedLabel:
+class RankedLabel(NamedTuple):
     """One class with its probability."""
 
     label: str
@@ -51,5 +57,6 @@ class Prediction:
 
 def rank(scores: Scores, labels: tuple[str, ...], top: int) -> tuple[RankedLabel, ...]:
     """The `top` most probable labels, ties in the order of the labels."""
-    order = np.argsort(-scores, kind="stable")[:top]
-    return tuple(RankedLabel(labels[index], float(scores[index])) for index in order)
+    values = scores.tolist()
+    order = sorted(range(len(values)), key=values.__getitem__, reverse=True)  # stable: ties keep their order
+    return tuple([RankedLabel(labels[index], values[index]) for index in order[:top]])

@@ -10,6 +10,7 @@ ParallaxError                     (models/errors.py, with the image and model er
     │   ├── BodyTooSlow           the body did not arrive in time
     │   ├── UnknownBackend        no such name
     │   ├── UnknownVersion        that version is not loaded
+    │   ├── ReloadRefused         the store's newest version can't be served; the one before goes on
     │   ├── MissingKey            no API key, or a wrong one
     │   └── ForeignOrigin         a browser on another site, while no keys guard the service
     ├── Overloaded                come back later; nothing was begun
@@ -59,6 +60,10 @@ class UnknownBackend(RequestError):
 
 class UnknownVersion(RequestError):
     """That version is not loaded."""
+
+
+class ReloadRefused(RequestError):
+    """The store's newest version can't be served, and what served before goes on."""
 
 
 class MissingKey(RequestError):

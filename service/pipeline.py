@@ -4,39 +4,68 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-
-import numpy as np
+from functools import partial
+from typing import NamedTuple
 
 from models.errors import ParallaxError
+from service.activity import Activity
+from service.backends.base import TooBig
 from service.decoding import Decoder
-from service.domain import Prediction, Timings, rank
+from service.domain import Inferred, Prediction, Timings, rank
 from service.errors import BackendFailed, DeadlineExceeded, Overloaded
-from service.registry import Registry, Running
+from service.registry import Registry
+from service.running import Running
 from service.telemetry import Metrics
 
 log = logging.getLogger("parallax.pipeline")
 
 
+class Asker(NamedTuple):
+    """On whose behalf, by when (loop time at which inference must have begun), and whether nobody sits and waits for it."""
+
+    caller: str = ""
+    deadline: float | None = None
+    background: bool = False
+
+    @property
+    def holder(self) -> str:
+        """Whose places in a queue it takes: a caller's background work leaves room for that caller's other work."""
+        return f"{self.caller}, background" if self.background else self.caller
+
+
+ANYBODY = Asker()
+
+
 class Pipeline:
     """What the service does with an image."""
 
-    def __init__(self, registry: Registry, decoder: Decoder, metrics: Metrics) -> None:
+    def __init__(self, registry: Registry, decoder: Decoder, metrics: Metrics, activity: Activity) -> None:
         """It owns none of them."""
         self._registry = registry
         self._decoder = decoder
         self._metrics = metrics
+        self._activity = activity
+
+    def check(self, backend: str | None, version: str | None, asker: Asker) -> None:
+        """Raise what `classify` would raise of a request whatever its image is: now, before the body is read."""
+        running = self._registry.get(backend, version)
+        try:
+            running.admission.check(asker.holder, asker.deadline)
+        except Overloaded:
+            running.counters.refused += 1
+            raise
 
     async def classify(
-        self, data: bytes, *, backend: str | None = None, version: str | None = None, top: int = 3, deadline: float | None = None
+        self, data: bytes, *, backend: str | None = None, version: str | None = None, top: int = 3, asker: Asker = ANYBODY
     ) -> Prediction:
-        """Classify one encoded image with one backend (none named: the default).
-
-        `deadline`: loop time by which inference must have begun. Raises `ImageError` or `ServiceError`.
-        """
+        """Classify one encoded image with one backend (none named: the default). Raises `ImageError` or `ServiceError`."""
+        begun = time.perf_counter()
+        self._activity.mark()
         running = self._registry.get(backend, version)
         counters = running.counters
         try:
-            prediction = await self._classify(running, data, top, deadline)
+            with running.admission.permit(asker.holder, asker.deadline):
+                inferred = await self._infer(running, data, asker)
         except Overloaded:
             counters.refused += 1
             raise
@@ -44,39 +73,42 @@ class Pipeline:
             counters.failed += 1
             raise
         counters.answered += 1
-        self._metrics.observe(prediction)
-        return prediction
+        total = time.perf_counter() - begun
+        timings = Timings(max(0.0, total - inferred.decode - inferred.infer), inferred.decode, inferred.infer, total)
+        self._metrics.observe(running.identity, timings)
+        return Prediction(running.identity, rank(inferred.scores, running.identity.labels, top), timings)
 
     async def compare(
-        self, data: bytes, *, backends: Sequence[str] = (), top: int = 3, deadline: float | None = None
+        self, data: bytes, *, backends: Sequence[str] = (), top: int = 3, asker: Asker = ANYBODY
     ) -> list[tuple[str, Prediction | ParallaxError]]:
         """Classify one image with several backends at once (none named: all). Each has its own result or its own error."""
         names = list(dict.fromkeys(backends)) or sorted({running.identity.name for running in self._registry.running})
 
         async def one(name: str) -> Prediction | ParallaxError:
             try:
-                return await self.classify(data, backend=name, top=top, deadline=deadline)
+                return await self.classify(data, backend=name, top=top, asker=asker)
             except ParallaxError as exc:
                 return exc
 
         return list(zip(names, await asyncio.gather(*map(one, names)), strict=True))
 
-    async def _classify(self, running: Running, data: bytes, top: int, deadline: float | None) -> Prediction:
-        begun = time.perf_counter()
-        with running.admission.permit():
+    async def _infer(self, running: Running, data: bytes, asker: Asker) -> Inferred:
+        submit = partial(running.batcher.submit, deadline=asker.deadline, caller=asker.caller, background=asker.background)
+        try:
+            if running.backend.decodes:
+                try:
+                    return await submit(data)
+                except TooBig:
+                    pass  # it waits for its turn twice, which holds up nobody but itself
             try:
-                async with asyncio.timeout_at(deadline):
+                async with asyncio.timeout_at(asker.deadline):
                     decoded = await self._decoder.run(running.backend.prepare, data)
             except TimeoutError:
                 raise DeadlineExceeded("The deadline passed before the image was decoded.") from None
-            try:
-                answer = await running.batcher.submit(decoded.value, deadline)
-            except ParallaxError:
-                raise
-            except Exception as exc:
-                log.exception("inference failed", extra={"backend": running.identity.name, "version": running.identity.version})
-                raise BackendFailed(f"Backend {running.identity.name!r} failed on this batch. The log has the cause.") from exc
-        if not np.isfinite(answer.value).all():
-            raise BackendFailed(f"Backend {running.identity.name!r} answered with scores that are no numbers.")
-        timings = Timings(decoded.waited + answer.waited, decoded.took, answer.ran, time.perf_counter() - begun)
-        return Prediction(running.identity, rank(answer.value, running.identity.labels, top), timings)
+            inferred = await submit(decoded.value)
+            return inferred._replace(decode=decoded.took)
+        except ParallaxError:
+            raise
+        except Exception as exc:
+            log.exception("inference failed", extra={"backend": running.identity.name, "version": running.identity.version})
+            raise BackendFailed(f"Backend {running.identity.name!r} failed on this batch. The log has the cause.") from exc

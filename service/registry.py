@@ -1,47 +1,21 @@
-"""What is served: names -> running backends, each with its queue."""
+"""What is served: names -> running backends. A new version is loaded beside the old one and takes its place when it is sound."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from models.errors import ModelError
-from service.admission import Admission
 from service.backends.base import Backend, Candidate
-from service.batching import Batch, Batcher
-from service.domain import Identity, Scores
+from service.domain import Identity
 from service.errors import ConfigurationError, NotReady, UnknownBackend, UnknownVersion
+from service.niceness import step_back
+from service.running import OnBatch, Running
 from service.settings import Settings
 
 log = logging.getLogger("parallax.registry")
-
-LAST_GRACE_S = 1.0
-"""For batches whose callers were cancelled when the grace time ended."""
-
-
-@dataclass
-class Counters:
-    """What became of a backend's requests since it was loaded."""
-
-    answered: int = 0
-    failed: int = 0
-    refused: int = 0
-
-
-@dataclass(frozen=True)
-class Running:
-    """A backend that serves, with its batcher, its places and its counters."""
-
-    backend: Backend[Any]
-    batcher: Batcher[Any, Scores]
-    admission: Admission
-    counters: Counters = field(default_factory=Counters)
-
-    @property
-    def identity(self) -> Identity:
-        """Who answers."""
-        return self.backend.identity
 
 
 @dataclass(frozen=True)
@@ -54,15 +28,18 @@ class Failure:
 
 
 class Registry:
-    """Opens every candidate, finds the one a request asks for, closes them all."""
+    """Opens every candidate, finds the one a request asks for, changes versions, closes them all."""
 
-    def __init__(self, settings: Settings, on_batch: Callable[[Identity, Batch], None] = lambda _identity, _batch: None) -> None:
+    def __init__(self, settings: Settings, on_batch: OnBatch = lambda _identity, _batch: None) -> None:
         """Nothing is loaded before `open`."""
         self._settings = settings
         self._on_batch = on_batch
         self._running: dict[str, list[Running]] = {}
-        self.failures: list[Failure] = []
-        self.default = settings.default_backend
+        self._failures: dict[str, list[Failure]] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._one_at_a_time = asyncio.Lock()
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader", initializer=step_back)
+        self._default_given = "default_backend" in settings.model_fields_set
 
     @property
     def running(self) -> Sequence[Running]:
@@ -70,21 +47,60 @@ class Registry:
         return [running for name in sorted(self._running) for running in self._running[name]]
 
     @property
+    def failures(self) -> Sequence[Failure]:
+        """Versions of the store that are newer than what is served, or alone, and can't be."""
+        return [failure for name in sorted(self._failures) for failure in self._failures[name]]
+
+    @property
+    def default(self) -> str:
+        """Who answers a request that names nobody: as set, else `cnn`, else the first by name."""
+        asked = self._settings.default_backend
+        return asked if self._default_given or asked in self._running or not self._running else min(self._running)
+
+    @property
     def ready(self) -> bool:
         """Whether something is there to answer."""
         return bool(self._running)
 
     async def open(self, found: Mapping[str, Sequence[Candidate]]) -> None:
-        """Load the newest `keep_versions` sound versions of every name; a broken one is reported and the next older tried.
+        """Load what `reload` would, for every name.
 
         Raises `ConfigurationError` if the device or the default backend can't be had.
         """
         for name in sorted(found):
-            for candidate in found[name]:
-                if len(self._running.get(name, ())) >= self._settings.keep_versions:
+            await self.reload(name, found[name])
+        if self._default_given and self.default not in found:
+            known = ", ".join(sorted(found)) or "none"
+            raise ConfigurationError(
+                f"PARALLAX_DEFAULT_BACKEND={self.default}, but there is no such backend. There are: {known}."
+            )
+
+    async def reload(self, name: str, candidates: Sequence[Candidate]) -> None:
+        """Serve the newest `keep_versions` sound versions of a name; a broken one is reported and the next older tried.
+
+        What is served already and has not changed stays as it is. If no candidate is sound, all stays as it is: nothing is
+        taken away for lack of something better. Requests notice nothing. Raises `ConfigurationError` if the device fails.
+        """
+        async with self._one_at_a_time:
+            if not candidates and name not in self._running:
+                return
+            before = self._running.get(name, [])
+            after: list[Running] = []
+            failures: list[Failure] = []
+            for candidate in candidates:
+                if len(after) >= self._settings.keep_versions:
                     break
-                await self._load(name, candidate)
-        self._choose_default(found)
+                served = next((old for old in before if _same(old, candidate)), None)
+                try:
+                    after.append(served or await self._load(name, candidate, before))
+                except ConfigurationError:
+                    raise
+                except Exception as exc:  # noqa: BLE001  # whatever is wrong with one version, the others serve
+                    failures.append(self._refused(name, candidate, exc))
+            self._failures[name] = failures
+            if after:
+                self._running[name] = after
+                self._retire([old for old in before if old not in after])
 
     def get(self, name: str | None = None, version: str | None = None) -> Running:
         """The backend that a request asks for. Raises `UnknownBackend`, `UnknownVersion` or `NotReady`."""
@@ -109,54 +125,40 @@ class Registry:
 
     async def close(self) -> None:
         """Answer everyone who was accepted, then close every backend. Requests have had their grace time before."""
-        await asyncio.gather(*(self._close(running) for running in self.running))
+        for task in self._retiring:
+            task.cancel()
+        await asyncio.gather(*(running.close() for running in self.running), *self._retiring, return_exceptions=True)
         self._running.clear()
+        self._loader.shutdown(wait=False, cancel_futures=True)
 
-    async def _load(self, name: str, candidate: Candidate) -> None:
-        try:
-            if candidate.load is None:
-                raise ModelError(candidate.reason)
-            backend = await asyncio.to_thread(candidate.load)
-        except ConfigurationError:
-            raise
-        except Exception as exc:  # whatever is wrong with one version, the others serve
-            reason = str(exc) if isinstance(exc, ModelError) else f"{type(exc).__name__}: {exc}"
-            self.failures.append(Failure(name, candidate.version, reason))
-            described = {"backend": name, "version": candidate.version, "reason": reason}
-            log.warning("version refused", extra=described, exc_info=not isinstance(exc, ModelError))
-            return
-        running = self._start(backend)
-        self._running.setdefault(name, []).append(running)
-        identity = running.identity
-        described = {"backend": name, "version": identity.version, "precision": identity.precision, "provider": identity.provider}
-        log.info("backend ready", extra=described | dict(backend.describe()))
+    async def _load(self, name: str, candidate: Candidate, before: Sequence[Running]) -> Running:
+        if candidate.load is None:
+            raise ModelError(candidate.reason)
+        inherited = before[0].plan if before else None
+        backend: Backend[Any] = await asyncio.get_running_loop().run_in_executor(self._loader, candidate.load, inherited)
+        running = await Running.start(backend, candidate, self._settings, self._on_batch)
+        log.info("backend ready", extra=_facts(running.identity) | dict(backend.describe()))
+        return running
 
-    def _start(self, backend: Backend[Any]) -> Running:
-        batcher: Batcher[Any, Scores] = Batcher(
-            backend.infer,
-            max_batch_size=backend.max_batch_size,
-            max_in_flight=backend.max_in_flight,
-            max_wait=self._settings.max_wait_ms / 1000,
-            on_batch=lambda batch: self._on_batch(backend.identity, batch),
-        )
-        return Running(backend, batcher, Admission(self._settings.max_queue, lambda: batcher.seconds_per_item))
+    def _refused(self, name: str, candidate: Candidate, exc: Exception) -> Failure:
+        reason = str(exc) if isinstance(exc, ModelError) else f"{type(exc).__name__}: {exc}"
+        described = {"backend": name, "version": candidate.version, "reason": reason}
+        log.warning("version refused", extra=described, exc_info=not isinstance(exc, ModelError))
+        return Failure(name, candidate.version, reason)
 
-    def _choose_default(self, found: Mapping[str, Sequence[Candidate]]) -> None:
-        if "default_backend" in self._settings.model_fields_set:
-            if self.default in found:
-                return
-            known = ", ".join(sorted(found)) or "none"
-            raise ConfigurationError(
-                f"PARALLAX_DEFAULT_BACKEND={self.default}, but there is no such backend. There are: {known}."
-            )
-        if self._running and self.default not in self._running:
-            self.default = min(self._running)
+    def _retire(self, leaving: Sequence[Running]) -> None:
+        """Nobody is sent to them any more; whoever is inside holds a place, and is waited for."""
+        patience = self._settings.deadline_ms / 1000 + self._settings.grace_s
+        for running in leaving:
+            log.info("backend retired", extra=_facts(running.identity))
+            task = asyncio.get_running_loop().create_task(running.retire(patience))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
 
-    @staticmethod
-    async def _close(running: Running) -> None:
-        try:
-            async with asyncio.timeout(LAST_GRACE_S):
-                await running.batcher.close()
-        except TimeoutError:
-            running.batcher.abandon()
-        await running.backend.close()
+
+def _same(running: Running, candidate: Candidate) -> bool:
+    return running.identity.version == candidate.version and running.stamp == candidate.stamp and candidate.load is not None
+
+
+def _facts(identity: Identity) -> dict[str, Any]:
+    return {"backend": identity.name, "version": identity.version, "precision": identity.precision, "provider": identity.provider}

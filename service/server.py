@@ -1,5 +1,6 @@
 """Runs the application under uvicorn, and stops it so that nothing accepted is lost."""
 
+import gc
 import logging
 import signal
 import socket
@@ -8,10 +9,12 @@ from types import FrameType
 import uvicorn
 
 from models.errors import ParallaxError
+from service.api.auth import Guard
 from service.app import Application, create_app
 from service.errors import ConfigurationError
 from service.settings import Settings
 from service.telemetry import configure_logging
+from service.workers import Place, Supervisor
 
 log = logging.getLogger("parallax.server")
 
@@ -19,12 +22,20 @@ log = logging.getLogger("parallax.server")
 class _Server(uvicorn.Server):
     """Says where it listens, and marks the service as draining on the first signal, so that its probes tell at once."""
 
-    def __init__(self, config: uvicorn.Config, app: Application) -> None:
+    def __init__(self, config: uvicorn.Config, app: Application, place: Place | None) -> None:
         super().__init__(config)
         self._application = app
+        self._place = place
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        # What is here now stays: the collector need not walk through it for every few hundred requests, nor so often.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 50)
+        if self._place is not None:
+            self._place.ready()
+            return
         for server in self.servers:
             for listener in server.sockets:
                 host, port = listener.getsockname()[:2]
@@ -44,7 +55,17 @@ def serve(settings: Settings) -> None:
     Raises `ConfigurationError` if it can't start.
     """
     configure_logging(settings.log_level)
-    app = create_app(settings)
+    if settings.workers > 1:
+        Guard(settings)  # what makes no sense is said once, not by every worker
+        Supervisor(settings, serve_here).run()
+    else:
+        serve_here(settings)
+
+
+def serve_here(settings: Settings, place: Place | None = None) -> None:
+    """Serve in this very process, alone or, at a `place`, as one of several workers."""
+    configure_logging(settings.log_level)
+    app = create_app(settings, place)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -56,6 +77,7 @@ def serve(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # who is believed to be the client is told by its connection
         timeout_keep_alive=75,  # longer than a load balancer's: whoever closes first must not be the one that is asked
         timeout_graceful_shutdown=settings.grace_s,
     )
@@ -66,9 +88,9 @@ def serve(settings: Settings) -> None:
     # success, so nobody else may end the process for it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: None)
-    server = _Server(config, app)
+    server = _Server(config, app, place)
     try:
-        server.run()
+        server.run(None if place is None else [place.listen(settings.host)])
     except SystemExit as exc:
         reason = ConfigurationError(f"the service could not start on {settings.host}:{settings.port}; the log has the cause")
         raise _startup_error(app) or reason from exc

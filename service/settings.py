@@ -1,5 +1,6 @@
 """Everything that can be set, once. Each field is an environment variable `PARALLAX_<FIELD>` or a line of `.env`."""
 
+import math
 import os
 from ipaddress import ip_address
 from pathlib import Path
@@ -10,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from models.workspace import data_dir, models_dir
 from service.errors import ConfigurationError
+from service.tuning import Fixed
 
 
 class FakeSettings(BaseModel):
@@ -25,6 +27,16 @@ class FakeSettings(BaseModel):
     """Images in a batch at most."""
     max_in_flight: int = Field(default=1, ge=1)
     """Batches side by side."""
+
+
+class PlanSettings(BaseModel):
+    """What a plan must be, instead of what was measured: for one backend, or for all that have none of their own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch_size: int | None = Field(default=None, ge=1, le=1024)
+    lanes: int | None = Field(default=None, ge=1, le=1024)
+    threads: int | None = Field(default=None, ge=1, le=1024)
 
 
 class Settings(BaseSettings):
@@ -45,6 +57,9 @@ class Settings(BaseSettings):
     """Address to listen on. Beyond loopback it takes API keys, or `PARALLAX_ALLOW_ANONYMOUS=true`."""
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 takes a free one and logs it."""
+    workers: int = Field(default=1, ge=1, le=256)
+    """Processes that serve, each with its share of the CPUs and of the queues. More than one pays where one event loop can't keep
+    the cores busy: see docs/decisions/workers.md."""
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
     """Serve `/metrics` on a port of its own as well, without a key."""
     models_dir: Path = Field(default_factory=models_dir)
@@ -59,6 +74,12 @@ class Settings(BaseSettings):
     """Bound on the CUDA memory arena of each model; 0: none."""
     cpus: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """CPUs to plan threads for; unset: the container's quota, else the affinity mask."""
+    tune: Literal["auto", "off"] = "auto"
+    """`auto`: a backend measures its plan (batch size, lanes, threads) once, while nobody asks for anything, and keeps it."""
+    plans: dict[str, PlanSettings] = Field(default_factory=dict)
+    """Plans, or parts of them, that hold whatever was measured: `{"cnn": {"lanes": 2}, "*": {"batch_size": 8}}`."""
+    poll_s: float = Field(default=1, gt=0)
+    """How often the store is looked at for new versions."""
     default_backend: str = "cnn"
     """Backend of a request that names none. If it is unset and there is no `cnn`, the first by name."""
     keep_versions: int = Field(default=1, ge=1)
@@ -94,6 +115,20 @@ class Settings(BaseSettings):
         if self.max_inflight_bytes < self.max_body_bytes:
             raise ValueError("PARALLAX_MAX_INFLIGHT_BYTES must not be less than PARALLAX_MAX_BODY_BYTES: no upload would fit")
         return self
+
+    def fixed_plan(self, backend: str) -> Fixed:
+        """What `plans` says of a backend."""
+        given = self.plans.get(backend, self.plans.get("*", PlanSettings()))
+        return Fixed(given.batch_size, given.lanes, given.threads)
+
+    def shared_by(self, workers: int) -> "Settings":
+        """One worker's part of what all together may hold."""
+        return self.model_copy(
+            update={
+                "max_queue": math.ceil(self.max_queue / workers),
+                "max_inflight_bytes": max(self.max_body_bytes, self.max_inflight_bytes // workers),
+            }
+        )
 
     @property
     def loopback(self) -> bool:

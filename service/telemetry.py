@@ -1,19 +1,50 @@
 """What the service tells of itself: Prometheus metrics, the Server-Timing header, JSON logs."""
 
 import logging
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    disable_created_metrics,
+    multiprocess,
+    start_http_server,
+)
 from pythonjsonlogger.json import JsonFormatter
 
 from service.batching import Batch
-from service.domain import Identity, Prediction, Timings
+from service.domain import Identity, Timings
+from service.errors import ConfigurationError
+from service.settings import Settings
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series of time stamps beside every counter: nobody reads it
 
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""prometheus-client's own variable, read as it is imported: workers write their metrics into files there."""
+
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+FLUSH_AT = 256
+"""Timings, and batches, that are kept before they are counted."""
+
 SIZES = (1, 2, 4, 8, 16, 32, 64)
+
+
+class _Registry(CollectorRegistry):
+    """Brings what shows a state up to date before it is collected, whoever asks."""
+
+    def __init__(self, refresh: Callable[[], None]) -> None:
+        super().__init__()
+        self._refresh = refresh
+
+    def collect(self) -> Iterator[Metric]:
+        self._refresh()
+        yield from super().collect()
 
 
 class Metrics:
@@ -21,55 +52,113 @@ class Metrics:
 
     def __init__(self) -> None:
         """Create them all: a metric that nobody touched yet is still listed."""
-        self.registry = CollectorRegistry()
-        self.requests = Counter("parallax_requests", "Requests by route and status.", ("route", "status"), registry=self.registry)
-        self.in_progress = Gauge("parallax_requests_in_progress", "Requests under way.", registry=self.registry)
+        self.registry = _Registry(self.refresh)
+        """What is scraped."""
+        self._serving: Callable[[], Iterable[tuple[Identity, int]]] = tuple
+        self._shared = METRICS_FOLDER in os.environ
+        registry = CollectorRegistry() if self._shared else self.registry
+        if self._shared:
+            multiprocess.MultiProcessCollector(self.registry)  # type: ignore[no-untyped-call]
+        self.requests = Counter("parallax_requests", "Requests by route and status.", ("route", "status"), registry=registry)
+        self.in_progress = Gauge(
+            "parallax_requests_in_progress", "Requests under way.", multiprocess_mode="livesum", registry=registry
+        )
         self.stages = Histogram(
             "parallax_stage_seconds",
             "Time of a classified image by stage.",
             ("backend", "stage"),
             buckets=SECONDS,
-            registry=self.registry,
+            registry=registry,
         )
-        self.batch_size = Histogram(
-            "parallax_batch_size", "Images in a batch.", ("backend",), buckets=SIZES, registry=self.registry
-        )
+        self.batch_size = Histogram("parallax_batch_size", "Images in a batch.", ("backend",), buckets=SIZES, registry=registry)
         self.batches = Counter(
             "parallax_batches",
             "Batches by why they started and how they ended.",
             ("backend", "release", "outcome"),
-            registry=self.registry,
+            registry=registry,
         )
         self.queue = Gauge(
-            "parallax_queue_requests", "Requests that a backend holds.", ("backend", "version"), registry=self.registry
+            "parallax_queue_requests",
+            "Requests that a backend holds.",
+            ("backend", "version"),
+            multiprocess_mode="livesum",
+            registry=registry,
         )
         self.provider = Gauge(
             "parallax_backend_provider_info",
             "1 for each backend served, with what it runs on.",
             ("backend", "version", "precision", "provider"),
-            registry=self.registry,
+            multiprocess_mode="livemax",
+            registry=registry,
         )
+        self._shown: dict[tuple[str, str, str, str], tuple[str, str]] = {}
+        self._stage = cache(self.stages.labels)  # looking a child up by its labels costs more than counting with it
+        self._under_way = 0
+        self._counted: dict[tuple[str, int], int] = {}
+        self._timed: list[tuple[str, Timings]] = []
+        self._batches: list[tuple[str, Batch]] = []
 
-    def observe(self, prediction: Prediction) -> None:
-        """Count the stages of one classified image."""
-        name, timings = prediction.backend.name, prediction.timings
-        for stage, seconds in (
-            ("queue", timings.queue),
-            ("decode", timings.decode),
-            ("infer", timings.infer),
-            ("total", timings.total),
-        ):
-            self.stages.labels(name, stage).observe(seconds)
+    def enter(self) -> None:
+        """A request is here."""
+        self._under_way += 1
+
+    def leave(self, route: str, status: int) -> None:
+        """It is answered."""
+        self._under_way -= 1
+        key = (route, status)
+        self._counted[key] = self._counted.get(key, 0) + 1
+
+    def observe(self, identity: Identity, timings: Timings) -> None:
+        """Note the stages of one classified image. They are sorted into histograms many at a time, which costs a fifth."""
+        self._timed.append((identity.name, timings))
+        if len(self._timed) >= FLUSH_AT:
+            self._flush()
 
     def on_batch(self, identity: Identity, batch: Batch) -> None:
-        """Count one batch."""
-        self.batch_size.labels(identity.name).observe(batch.size)
-        self.batches.labels(identity.name, batch.release, "failed" if batch.failed else "answered").inc()
+        """Note one batch."""
+        self._batches.append((identity.name, batch))
+        if len(self._batches) >= FLUSH_AT:
+            self._flush()
 
-    def serve(self, identity: Identity, held: Callable[[], int]) -> None:
-        """Tell of a backend from now on: what it runs on, and whenever someone asks, how many requests it holds."""
-        self.provider.labels(identity.name, identity.version, identity.precision, identity.provider).set(1)
-        self.queue.labels(identity.name, identity.version).set_function(held)
+    def watch(self, serving: Callable[[], Iterable[tuple[Identity, int]]]) -> None:
+        """Whenever someone asks, tell what is served then, on what, and how many requests each holds."""
+        self._serving = serving
+
+    def refresh(self) -> None:
+        """Bring what shows a state up to date: with several workers, who is asked knows only its own."""
+        self._flush()
+        self.in_progress.set(self._under_way)
+        counted, self._counted = self._counted, {}
+        for (route, status), count in counted.items():
+            self.requests.labels(route, str(status)).inc(count)
+        shown = {}
+        for identity, held in self._serving():
+            queue = (identity.name, identity.version)
+            provider = (*queue, identity.precision, identity.provider)
+            self.queue.labels(*queue).set(held)
+            self.provider.labels(*provider).set(1)
+            shown[provider] = queue
+        for provider in self._shown.keys() - shown.keys():
+            self._forget(self.provider, provider)
+        for queue in set(self._shown.values()) - set(shown.values()):
+            self._forget(self.queue, queue)
+        self._shown = shown
+
+    def _flush(self) -> None:
+        timed, self._timed = self._timed, []
+        for name, timings in timed:
+            for stage, seconds in zip(Timings._fields, timings, strict=True):
+                self._stage(name, stage).observe(seconds)
+        batches, self._batches = self._batches, []
+        for name, batch in batches:
+            self.batch_size.labels(name).observe(batch.size)
+            self.batches.labels(name, batch.release, "failed" if batch.failed else "answered").inc()
+
+    def _forget(self, gauge: Gauge, labels: Sequence[str]) -> None:
+        if self._shared:
+            gauge.labels(*labels).set(0)  # a file that other processes read has no way to take a series back
+        else:
+            gauge.remove(*labels)
 
 
 def milliseconds(timings: Timings) -> dict[str, float]:
@@ -82,9 +171,24 @@ def milliseconds(timings: Timings) -> dict[str, float]:
     }
 
 
-def server_timing(stages: dict[str, float]) -> str:
+def server_timing(stages: Mapping[str, float]) -> str:
     """Value of the Server-Timing header (W3C Server Timing): durations in milliseconds."""
-    return ", ".join(f"{stage};dur={duration}" for stage, duration in stages.items())
+    return ", ".join([f"{stage};dur={duration}" for stage, duration in stages.items()])
+
+
+def serve_metrics(settings: Settings, registry: CollectorRegistry) -> Callable[[], None]:
+    """Open the port for metrics. Returns what closes it. Raises `ConfigurationError`."""
+    port = settings.metrics_port or 0
+    try:
+        server, _ = start_http_server(port, settings.host, registry)
+    except OSError as exc:
+        raise ConfigurationError(f"PARALLAX_METRICS_PORT={port} can't be listened on: {exc.strerror}") from exc
+
+    def close() -> None:
+        server.shutdown()
+        server.server_close()
+
+    return close
 
 
 def configure_logging(level: str) -> None:

@@ -1,13 +1,21 @@
-"""The plan of a backend on this machine: images in a batch, batches side by side, threads for each."""
+"""The plan of a backend on this machine (images in a batch, batches side by side, threads for each): which to try and take."""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 CUDA_BATCHES = (1, 2, 4, 8, 16, 32)
 """Batch sizes that a CUDA session sees: others are padded to the next, so that its arena and its kernels settle."""
 
+CPU_BATCHES = (1, 2, 4, 8, 16)
+CPU_BATCH = 8
 
-@dataclass(frozen=True, slots=True)
+WORTH = 0.05
+"""How much faster a plan must be than the default, or than one with smaller batches: less is noise, or bought with waiting."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class Plan:
     """`lanes` batches of up to `batch_size` images run side by side, each on `threads` threads."""
 
@@ -16,12 +24,84 @@ class Plan:
     threads: int
 
 
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """What the settings leave no choice about."""
+
+    batch_size: int | None = None
+    lanes: int | None = None
+    threads: int | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left to measure."""
+        return None not in (self.batch_size, self.lanes, self.threads)
+
+    def apply(self, plan: Plan) -> Plan:
+        """The plan with what is fixed."""
+        return Plan(self.batch_size or plan.batch_size, self.lanes or plan.lanes, self.threads or plan.threads)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A plan with its speed."""
+
+    plan: Plan
+    images_per_second: float
+
+
+Measure: TypeAlias = Callable[[Plan], float]
+"""Images per second under a plan."""
+
+
 def default_plan(provider: str, cpus: int) -> Plan:
     """What a backend starts on.
 
-    On a CPU one image a lane and a lane a core beats one big batch on all cores: no thread waits for another. A GPU wants
-    big batches, and a second lane so that copying overlaps computing.
+    On a CPU single-threaded lanes beat one big batch on all cores, for no thread waits for another; a lane more than there are
+    cores takes the place of one that waits for Python's lock. Small batches share the cost of a turn of the event loop. A GPU
+    wants big batches, and a second lane so that copying overlaps computing.
     """
     if provider == CUDA_PROVIDER:
         return Plan(batch_size=CUDA_BATCHES[-1], lanes=2, threads=1)
-    return Plan(batch_size=1, lanes=cpus, threads=1)
+    return Plan(batch_size=CPU_BATCH, lanes=cpus + 1, threads=1)
+
+
+def search(provider: str, cpus: int, fixed: Fixed, measure: Measure) -> Iterator[Measured]:
+    """Measure plans one by one: first how the processors are shared out, then how large the batches are.
+
+    Yields each as soon as it is measured; `choose` takes one of them.
+    """
+    cuda = provider == CUDA_PROVIDER
+    shapes = [(lanes, 1) for lanes in (1, 2)] if cuda else [(cpus + 1, 1), *((lanes, cpus // lanes) for lanes in _halvings(cpus))]
+    batches: Sequence[int] = CUDA_BATCHES if cuda else CPU_BATCHES
+    seen: dict[Plan, Measured] = {}
+    for lanes, threads in shapes:
+        plan = fixed.apply(Plan(batches[-1] if cuda else CPU_BATCH, lanes, threads))
+        if plan not in seen:
+            seen[plan] = Measured(plan, measure(plan))
+            yield seen[plan]
+    for shape in sorted(seen.values(), key=lambda tried: tried.images_per_second, reverse=True)[:2]:
+        for batch_size in batches:
+            plan = fixed.apply(Plan(batch_size, shape.plan.lanes, shape.plan.threads))
+            if plan not in seen:
+                seen[plan] = Measured(plan, measure(plan))
+                yield seen[plan]
+
+
+def choose(measured: Sequence[Measured], default: Plan) -> Plan:
+    """The default unless another is faster by more than noise; of those as fast, the one with the smallest batches."""
+    if not measured:
+        return default
+    best = max(tried.images_per_second for tried in measured)
+    good = [tried for tried in measured if tried.images_per_second >= best / (1 + WORTH)]
+    if any(tried.plan == default for tried in good):
+        return default
+    return min(good, key=lambda tried: (tried.plan.batch_size, -tried.images_per_second)).plan
+
+
+def _halvings(cpus: int) -> list[int]:
+    """Lanes to try: one a core, then fewer with more threads each."""
+    lanes = [cpus]
+    while lanes[-1] > 1:
+        lanes.append(lanes[-1] // 2)
+    return lanes

@@ -20,9 +20,14 @@ HEAVY = {"keras", "onnx", "plotly", "scipy", "sklearn", "tensorflow", "tf2onnx"}
 
 LAYERS: Sequence[Sequence[str]] = (
     ("errors", "domain"),
-    ("settings", "tuning", "admission", "batching", "decoding"),
-    ("telemetry", "backends"),
+    ("tuning", "fairness", "niceness", "activity", "alarms"),
+    ("settings", "admission", "batching", "decoding", "lanes"),
+    ("plans",),
+    ("telemetry", "siblings"),
+    ("backends", "workers"),
+    ("running",),
     ("registry",),
+    ("tuner", "watcher"),
     ("pipeline",),
     ("scoring",),
     ("api",),
@@ -140,7 +145,7 @@ def test_only_training_knows_tensorflow() -> None:
 
 
 def test_only_two_files_know_onnxruntime() -> None:
-    allowed = ("models/runtime.py", "service/backends/onnx.py")
+    allowed = ("models/runtime.py", "service/backends/devices.py", "loadtest/bench/")
     none([one for one in imports() if one.package == "onnxruntime" and not inside(one.file, *allowed)])
 
 

@@ -3,9 +3,8 @@
 import hashlib
 import hmac
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
-
-from starlette.datastructures import Headers
 
 from service.errors import ConfigurationError, ForeignOrigin, MissingKey
 from service.settings import Settings, is_loopback
@@ -31,32 +30,37 @@ class Guard:
         """Whether a key is needed."""
         return bool(self._digests)
 
-    def check(self, headers: Headers) -> str:
-        """Return the caller's name. Raises `MissingKey` or `ForeignOrigin`."""
+    def check(self, headers: Mapping[bytes, bytes]) -> str:
+        """Return the name of the caller's key, empty if none is needed. Raises `MissingKey` or `ForeignOrigin`."""
         if self._digests:
             return self._name_of(headers)
         self._check_site(headers)
-        return "anonymous"
+        return ""
 
-    def _name_of(self, headers: Headers) -> str:
-        scheme, _, credential = headers.get("authorization", "").partition(" ")
-        key = headers.get("x-api-key") or (credential.strip() if scheme.lower() == "bearer" else "")
-        given = _digest(key.encode("latin-1"))  # as which starlette decoded the header's bytes
+    def _name_of(self, headers: Mapping[bytes, bytes]) -> str:
+        scheme, _, credential = headers.get(b"authorization", b"").partition(b" ")
+        key = headers.get(b"x-api-key") or (credential.strip() if scheme.lower() == b"bearer" else b"")
+        given = _digest(key)
         # Every digest is compared in constant time and none is skipped: the time tells neither key nor name.
         names = [name for name, digest in self._digests.items() if hmac.compare_digest(digest, given)]
         if not key or not names:
             raise MissingKey("Send a valid key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
         return names[0]
 
-    def _check_site(self, headers: Headers) -> None:
+    def _check_site(self, headers: Mapping[bytes, bytes]) -> None:
         """Without keys, a page that a local browser visits must not use the service as its visitor (CSRF, DNS rebinding)."""
-        host = headers.get("host", "")
-        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-        if self._loopback and not is_loopback(name):
-            raise ForeignOrigin(f"This service answers to localhost only, not to {name[:100]!r}.")
-        origin = headers.get("origin")
-        if origin is not None and _site(origin) != host:
+        host = headers.get(b"host", b"").decode("latin-1")
+        if self._loopback and not _means_loopback(host):
+            raise ForeignOrigin(f"This service answers to localhost only, not to {host[:100]!r}.")
+        origin = headers.get(b"origin")
+        if origin is not None and _site(origin.decode("latin-1")) != host:
             raise ForeignOrigin("A page of another site can't use this service. API keys (PARALLAX_API_KEYS) would allow it.")
+
+
+@lru_cache(maxsize=64)
+def _means_loopback(host: str) -> bool:
+    """Whether a Host header, with or without a port, names this very machine."""
+    return is_loopback(host.rsplit(":", 1)[0] if not host.endswith("]") else host)
 
 
 def _site(origin: str) -> str | None:

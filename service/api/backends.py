@@ -7,12 +7,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from service import errors
-from service.api.classify import GUARD_ERRORS
+from service.api.image_body import GUARD_ERRORS
 from service.api.problems import responses
 from service.api.requests import services
 from service.api.schemas import BackendInfo, BackendList
-from service.errors import UnknownBackend
-from service.registry import Failure, Registry, Running
+from service.errors import ReloadRefused, UnknownBackend
+from service.registry import Failure, Registry
+from service.running import Running
 
 router = APIRouter(prefix="/v1/backends", tags=["backends"])
 
@@ -35,12 +36,39 @@ async def list_backends(request: Request) -> Response:
 async def get_backend(request: Request, name: str) -> Response:
     """The loaded versions of a backend, newest first, and those that failed."""
     registry = services(request).registry
+    return JSONResponse({"backends": _list(registry, name), "default": registry.default})
+
+
+@router.post(
+    "/{name}/reload",
+    response_model=BackendList,
+    responses=responses(*GUARD_ERRORS, errors.UnknownBackend, errors.ReloadRefused, errors.BadParameter),
+    summary="Look for a new version now",
+)
+async def reload_backend(request: Request, name: str) -> Response:
+    """Load the newest version of the store beside the one that serves, check it, and let it take over. No request is lost.
+
+    A version that is not sound is refused with the reason, and what served before goes on.
+    """
+    service = services(request)
+    await service.watcher.reload(name)
+    if service.siblings is not None:
+        await service.siblings.reload(name)
+    listed = _list(service.registry, name)
+    reasons = [f"version {failure.version}: {failure.reason}" for failure in service.registry.failures if failure.name == name]
+    if reasons:
+        serving = ", ".join(running.identity.version for running in service.registry.running if running.identity.name == name)
+        raise ReloadRefused(f"{'; '.join(reasons)}. Version {serving or 'none'} serves {name!r}.")
+    return JSONResponse({"backends": listed, "default": service.registry.default})
+
+
+def _list(registry: Registry, name: str) -> list[dict[str, Any]]:
     shown = [_describe(registry, running) for running in registry.running if running.identity.name == name]
     shown += [_describe_failure(failure) for failure in registry.failures if failure.name == name]
     if not shown:
         names = ", ".join(sorted({running.identity.name for running in registry.running})) or "none"
         raise UnknownBackend(f"There is no backend {name!r}. There are: {names}.")
-    return JSONResponse({"backends": shown, "default": registry.default})
+    return shown
 
 
 def _describe(registry: Registry, running: Running) -> dict[str, Any]:

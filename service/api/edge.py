@@ -4,15 +4,18 @@ import asyncio
 import logging
 import re
 import time
+from collections.abc import Mapping
 
-from starlette.datastructures import Headers, MutableHeaders
+from fastapi.exceptions import RequestValidationError
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from ulid import ULID
 
 from models.errors import ParallaxError
 from service.api.auth import Guard
+from service.api.ids import RequestIds
 from service.api.problems import problem_response
+from service.api.requests import Call
+from service.api.thin import ThinRoute
 from service.errors import Closing
 from service.telemetry import Metrics
 
@@ -22,7 +25,8 @@ OPEN_PATHS = frozenset({"/", "/docs", "/livez", "/readyz"})
 OPEN_PREFIXES = ("/docs/",)
 """Static files of the pages. What the pages ask for needs a key."""
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 CLIENT_GONE = 499
 """Nginx's code for a caller who left: seen in logs and metrics only."""
 
@@ -30,21 +34,23 @@ CLIENT_GONE = 499
 class Edge:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, guard: Guard, metrics: Metrics) -> None:
-        """`app` is the application inside."""
+    def __init__(self, app: ASGIApp, guard: Guard, metrics: Metrics, direct: Mapping[str, ThinRoute]) -> None:
+        """`app` is the application inside. `direct`: paths that need no router, nor anything else on the way to one."""
         self._app = app
+        self._direct = direct
         self._guard = guard
         self._metrics = metrics
+        self._next_id = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection's request; anything but HTTP passes through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else str(ULID())
-        scope.setdefault("state", {})["request_id"] = request_id
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id")
+        request_id = given.decode() if given is not None and REQUEST_ID.fullmatch(given) else self._next_id()
+        own_headers = ((b"x-request-id", request_id.encode()), NO_SNIFFING)
         started = time.perf_counter()
         status = 0
 
@@ -52,17 +58,22 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                out = MutableHeaders(scope=message)
-                out["X-Request-Id"] = request_id
-                out["X-Content-Type-Options"] = "nosniff"
+                message["headers"] = [*message["headers"], *own_headers]
             await send(message)
 
         caller = ""
-        self._metrics.in_progress.inc()
+        path = scope["path"]
+        self._metrics.enter()
         try:
-            if scope["path"] not in OPEN_PATHS and not scope["path"].startswith(OPEN_PREFIXES):
-                caller = self._guard.check(headers)
-            await self._app(scope, receive, answer)
+            if path not in OPEN_PATHS and not path.startswith(OPEN_PREFIXES):
+                caller = self._guard.check(headers) or _address(scope)
+            scope.setdefault("state", {})["call"] = Call(request_id, caller, headers)
+            route = self._direct.get(path)
+            if route is None or scope["method"] != "POST":
+                await self._app(scope, receive, answer)
+            else:
+                scope["route"] = route
+                await route.call(scope, receive, answer)
         except ClientDisconnect:
             status = CLIENT_GONE
         except (Exception, asyncio.CancelledError) as exc:
@@ -70,23 +81,28 @@ class Edge:
                 raise  # the reply has begun: all that is left is to break the connection
             await problem_response(_tellable(exc, request_id), request_id)(scope, receive, answer)
         finally:
-            self._metrics.in_progress.dec()
             self._tell(scope, request_id, status or CLIENT_GONE, caller, time.perf_counter() - started)
 
     def _tell(self, scope: Scope, request_id: str, status: int, caller: str, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "other")
-        self._metrics.requests.labels(route, str(status)).inc()
+        route = scope["route"].path if "route" in scope else "other"
+        self._metrics.leave(route, status)
         level = logging.DEBUG if status < 400 else logging.ERROR if status >= 500 and status not in (503, 504) else logging.INFO
         if log.isEnabledFor(level):
             fields = {"method": scope["method"], "path": scope["path"], "status": status, "ms": round(seconds * 1000, 2)}
             log.log(level, "request", extra=fields | {"request_id": request_id, "caller": caller})
 
 
+def _address(scope: Scope) -> str:
+    """Of the client: without keys, callers are told apart by it."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
 def _tellable(exc: BaseException, request_id: str) -> Exception:
     """What a caller is told of whatever was raised."""
     if isinstance(exc, asyncio.CancelledError):  # the grace time of a stop is over
         return Closing("The service stopped before this request was done. Send it again.")
-    if isinstance(exc, ParallaxError):
+    if isinstance(exc, ParallaxError | RequestValidationError):
         return exc
     log.error("unforeseen", exc_info=exc, extra={"request_id": request_id})
     return RuntimeError()

@@ -40,6 +40,7 @@ TABLE: Mapping[type[ParallaxError], ProblemType] = {
     errors.BodyTooSlow: ProblemType(408, "body-too-slow", "The body did not arrive in time"),
     errors.UnknownBackend: ProblemType(404, "unknown-backend", "There is no such backend"),
     errors.UnknownVersion: ProblemType(404, "unknown-version", "That version is not loaded"),
+    errors.ReloadRefused: ProblemType(409, "reload-refused", "The new version can't be served"),
     errors.MissingKey: ProblemType(401, "missing-key", "An API key is needed"),
     errors.ForeignOrigin: ProblemType(403, "foreign-origin", "Requests from other sites are refused"),
     errors.QueueFull: ProblemType(429, "queue-full", "The backend's queue is full"),

@@ -1,20 +1,29 @@
-"""What the routes share: the services behind them, the deadline, and callers who leave."""
+"""What the routes share: the services behind them, what the edge knows of a request, and callers who leave."""
 
 import asyncio
-from collections.abc import Coroutine
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, NamedTuple
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message, Receive
 
+from service.alarms import Alarms
 from service.api.upload import ImageReader, header_number
 from service.errors import BadParameter
-from service.pipeline import Pipeline
+from service.pipeline import Asker, Pipeline
 from service.registry import Registry
 from service.settings import Settings
+from service.siblings import Siblings
 from service.telemetry import Metrics
+from service.watcher import Watcher
 
-Out = TypeVar("Out")
+BACKGROUND_URGENCY = 4
+"""Of the Priority header (RFC 9218, 4.1): 0 to 7, the lower the more urgent, 3 unless said. From here on, nobody waits for it."""
+
+LEFT_AFTER_S = 0.05
+"""Answers that come sooner cost no task that waits for a hang-up."""
 
 
 @dataclass
@@ -26,8 +35,20 @@ class Services:
     pipeline: Pipeline
     reader: ImageReader
     metrics: Metrics
+    watcher: Watcher
+    hangups: Alarms = field(default_factory=lambda: Alarms(LEFT_AFTER_S))
+    siblings: Siblings | None = None
+    """The other workers, if there are any."""
     draining: bool = False
     """Set when the process was told to stop: accepted requests finish, probes say not ready."""
+
+
+class Call(NamedTuple):
+    """What the edge found out about a request, in `scope["state"]["call"]`."""
+
+    id: str
+    caller: str
+    headers: Mapping[bytes, bytes]
 
 
 def services(request: Request) -> Services:
@@ -36,32 +57,70 @@ def services(request: Request) -> Services:
     return found
 
 
-def request_id(request: Request) -> str:
-    """The id that the edge gave this request."""
-    return str(request.state.request_id)
+def call(request: Request) -> Call:
+    """What the edge found out."""
+    found: Call = request.scope["state"]["call"]
+    return found
 
 
-def deadline(request: Request) -> float:
-    """Loop time by which inference must begin: `X-Deadline-Ms` from now, at most the configured one. Raises `BadParameter`."""
-    limit = services(request).settings.deadline_ms
-    asked = request.headers.get("x-deadline-ms")
+def asker(found: Call, settings: Settings) -> Asker:
+    """Who asks, and how urgently: `X-Deadline-Ms` from now, at most the configured one, and `Priority: u=0..7`.
+
+    Raises `BadParameter` for a deadline that makes no sense; a priority that makes none is ignored, as its RFC wants it.
+    """
+    limit = settings.deadline_ms
+    asked = found.headers.get(b"x-deadline-ms")
     if asked is not None:
-        milliseconds = header_number(asked)
+        milliseconds = header_number(asked.decode("latin-1"))
         if not milliseconds:
-            raise BadParameter(f"X-Deadline-Ms {asked[:40]!r} is not a positive number of milliseconds.")
+            raise BadParameter(f"X-Deadline-Ms {asked[:40].decode('latin-1')!r} is not a positive number of milliseconds.")
         limit = min(limit, milliseconds)
-    return asyncio.get_running_loop().time() + limit / 1000
+    deadline = asyncio.get_running_loop().time() + limit / 1000
+    return Asker(found.caller, deadline, background=_in_background(found.headers.get(b"priority", b"")))
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, Out]) -> Out:
-    """Run the work, and cancel it if the caller hangs up first. The body must have been read. Raises `ClientDisconnect`."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(request.receive())  # after the body, the next message can only be the disconnect
-    try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
-    finally:
-        task.cancel()
-        gone.cancel()
+def _in_background(priority: bytes) -> bool:
+    for member in priority.split(b","):
+        name, _, value = member.strip().partition(b"=")
+        if name == b"u" and len(value) == 1 and value.isdigit():
+            return int(value) >= BACKGROUND_URGENCY
+    return False
+
+
+class UnlessGone:
+    """`async with UnlessGone(receive, alarms):` cancels the block when the caller hangs up. The body must have been read.
+
+    Raises `ClientDisconnect`. Written as `asyncio.timeout` is; no task is made before an alarm says that the block takes a while.
+    """
+
+    __slots__ = ("_alarms", "_gone", "_receive", "_task", "_watch")
+
+    def __init__(self, receive: Receive, alarms: Alarms) -> None:
+        self._receive = receive
+        self._alarms = alarms
+        self._gone = False
+        self._task: asyncio.Task[Any] | None = None
+        self._watch: asyncio.Task[Message] | None = None
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.current_task()
+        self._alarms.set(self)
+
+    async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        self._alarms.cancel(self)
+        if self._watch is not None:
+            self._watch.remove_done_callback(self._left)
+            self._watch.cancel()
+        if self._gone and self._task is not None and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
+            raise ClientDisconnect from exc
+
+    def __call__(self) -> None:
+        """What the alarm does: wait for the hang-up."""
+        # After the body, the next message can only be the disconnect.
+        self._watch = asyncio.ensure_future(self._receive())  # a coroutine, in every server there is
+        self._watch.add_done_callback(self._left)
+
+    def _left(self, watch: "asyncio.Task[Message]") -> None:
+        if not watch.cancelled() and watch.exception() is None and self._task is not None:
+            self._gone = True
+            self._task.cancel()

@@ -1,10 +1,12 @@
 """What the service asks of a backend, and of what could become one."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
-from service.domain import Identity, Scores
+from service.domain import Identity, Inferred
+from service.tuning import Fixed, Measured, Plan
 
 In = TypeVar("In")
 
@@ -24,7 +26,7 @@ class Backend(Protocol[In]):
 
     @property
     def max_in_flight(self) -> int:
-        """Calls of `infer` that may run side by side."""
+        """Calls of `infer` that may be under way."""
         ...
 
     @property
@@ -32,12 +34,30 @@ class Backend(Protocol[In]):
         """Whether it answers from elsewhere: then its state never affects the service's own readiness."""
         ...
 
+    @property
+    def decodes(self) -> bool:
+        """Whether `infer` takes encoded images too, and prepares the small ones itself, which spares them a thread."""
+        ...
+
+    @property
+    def tunable(self) -> "Tunable | None":
+        """How its plan is measured and changed, if it has one."""
+        ...
+
+    async def start(self) -> None:
+        """Get what `infer` needs: threads, connections. Comes once, before anything else."""
+        ...
+
     def prepare(self, data: bytes) -> In:
         """Make of an encoded image what `infer` takes. Raises `ImageError`."""
         ...
 
-    async def infer(self, batch: Sequence[In]) -> Sequence[Scores]:
-        """Scores of each image, in order. An error ends the whole batch."""
+    def infer(self, batch: Sequence[In | bytes]) -> Awaitable[Sequence[Inferred | Exception]]:
+        """What became of each image, in order.
+
+        An error that is raised ends the whole batch, one that is returned its own image: an `ImageError`, `TooBig` for an
+        encoded image that must be prepared elsewhere, or `BackendFailed`.
+        """
         ...
 
     def describe(self) -> Mapping[str, Any]:
@@ -49,11 +69,67 @@ class Backend(Protocol[In]):
         ...
 
 
+class TooBig(Exception):
+    """An encoded image that would hold up its lane: prepare it on the thread for big ones."""
+
+
+TuningState: TypeAlias = Literal["off", "waiting", "running", "tuned"]
+PlanSource: TypeAlias = Literal["default", "settings", "inherited", "kept", "measured"]
+
+
+@dataclass
+class Tuning:
+    """Where a plan came from, whether it is yet to be measured, and what was."""
+
+    state: TuningState
+    source: PlanSource
+    measured: list[Measured] = field(default_factory=list)
+
+
+class Tunable(Protocol):
+    """A backend whose plan can be measured on this machine."""
+
+    @property
+    def plan(self) -> Plan:
+        """In use."""
+        ...
+
+    @property
+    def tuning(self) -> Tuning:
+        """What is known of it; the tuner writes here."""
+        ...
+
+    @property
+    def fixed(self) -> Fixed:
+        """What the settings leave no choice about."""
+        ...
+
+    @property
+    def plan_key(self) -> Sequence[str]:
+        """What of the model its speed depends on."""
+        ...
+
+    @property
+    def cpus(self) -> int:
+        """Processors to plan for."""
+        ...
+
+    def measure(self, plan: Plan, stop: threading.Event) -> float:
+        """Images per second under a plan. Blocks a fraction of a second; raises `lanes.Interrupted` as soon as `stop` is set."""
+        ...
+
+    async def adopt(self, plan: Plan) -> None:
+        """Go over to a plan. Batches under way end as they began."""
+        ...
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A version that could be served. Without `load` it is known to be unfit, for `reason`."""
 
     version: str
-    load: Callable[[], Backend[Any]] | None = None
-    """Blocks, on a thread. Raises `ModelError`."""
+    load: Callable[[Plan | None], Backend[Any]] | None = None
+    """Blocks, on a thread. Takes the plan of the version whose place it will take, if there is one. Raises `ModelError`."""
     reason: str = ""
+    stamp: object = None
+    """Differs when the version's files do: what is served already need not be loaded again."""

@@ -1,35 +1,45 @@
 """Which class answers for what: the one place that asks for a backend's kind."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from models.repository import Repository, StoredModel
 from service.backends.base import Backend, Candidate
+from service.backends.devices import Device, choose_device
 from service.backends.fake import FakeBackend
-from service.backends.onnx import Device, OnnxBackend, choose_device
+from service.backends.onnx import OnnxBackend
+from service.plans import PlanBook
 from service.settings import Settings
+from service.tuning import Plan
+
+Find: TypeAlias = Callable[[], Mapping[str, Sequence[Candidate]]]
 
 
-def candidates(repository: Repository, settings: Settings, cpus: int) -> Mapping[str, Sequence[Candidate]]:
-    """What could be served: for every name its versions, newest first, each with the function that loads it.
+def finder(repository: Repository, settings: Settings, cpus: int, book: PlanBook) -> Find:
+    """A function that tells what could be served: for every name its versions, newest first, each with what loads it.
 
     Raises `ConfigurationError` if the asked-for device is missing.
     """
     device = choose_device(settings, cpus)
-    found: dict[str, list[Candidate]] = {}
-    listing = repository.scan()
-    for stored in listing.models:
-        found.setdefault(stored.card.name, []).append(_from_store(stored, settings, device))
-    for broken in listing.broken:
-        found.setdefault(broken.name, []).append(Candidate(broken.version, reason=broken.reason))
-    for versions in found.values():
-        versions.sort(key=lambda candidate: int(candidate.version), reverse=True)
-    if settings.fake.labels:
-        found["fake"] = [Candidate("1", lambda: FakeBackend(settings))]
-    return found
+
+    def find() -> Mapping[str, Sequence[Candidate]]:
+        found: dict[str, list[Candidate]] = {}
+        listing = repository.scan()
+        for stored in listing.models:
+            found.setdefault(stored.card.name, []).append(_from_store(stored, settings, device, book))
+        for broken in listing.broken:
+            found.setdefault(broken.name, []).append(Candidate(broken.version, reason=broken.reason))
+        for versions in found.values():
+            versions.sort(key=lambda candidate: int(candidate.version), reverse=True)
+        if settings.fake.labels:
+            found["fake"] = [Candidate("1", lambda _inherited: FakeBackend(settings))]
+        return found
+
+    return find
 
 
-def _from_store(stored: StoredModel, settings: Settings, device: Device) -> Candidate:
-    def load() -> Backend[object]:
-        return OnnxBackend.load(stored, settings, device)  # type: ignore[return-value]  # the registry is blind to the prepared type
+def _from_store(stored: StoredModel, settings: Settings, device: Device, book: PlanBook) -> Candidate:
+    def load(inherited: Plan | None) -> Backend[object]:
+        return OnnxBackend.load(stored, settings, device, book, inherited)  # type: ignore[return-value]  # blind to the prepared type
 
-    return Candidate(stored.card.version, load)
+    return Candidate(stored.card.version, load, stamp=stored.card)

@@ -1,38 +1,34 @@
 """A model of the store on ONNX Runtime, on the CPU or on an NVIDIA GPU."""
 
 import asyncio
-import ctypes
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+import threading
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
-
-import numpy as np
-import onnxruntime
 
 from models import golden, imaging
 from models.errors import BrokenModel
 from models.metadata import Precision, Variant
 from models.repository import StoredModel
-from models.runtime import CPU, OnnxModel, Provider
-from service.domain import Identity, Scores
-from service.errors import ConfigurationError
+from models.runtime import OnnxModel
+from service.backends.base import Tunable, Tuning
+from service.backends.devices import Device, cuda_missing
+from service.backends.inference import Inference, Item, Outcome
+from service.domain import Identity
+from service.errors import BackendFailed, ConfigurationError
+from service.lanes import Lanes, throughput
+from service.plans import PlanBook
 from service.settings import Settings
-from service.tuning import CUDA_BATCHES, CUDA_PROVIDER, Plan, default_plan
+from service.tuning import CUDA_PROVIDER, Plan, default_plan
 
 PREFERENCES: Mapping[str, Sequence[Precision]] = {"cpu": ("fp32", "int8", "fp16"), "cuda": ("fp16", "fp32", "int8")}
 
+MEASURE_S = 0.2
+"""How long a plan is tried."""
 
-@dataclass(frozen=True)
-class Device:
-    """Where the models of the store run: the provider that is expected, what onnxruntime is asked for, and why."""
-
-    provider: str
-    providers: Sequence[Provider]
-    cpus: int
-    note: str = ""
-    """What `auto` found missing, for `/v1/backends`."""
+PREFETCH_BELOW_S = 0.05
+"""A lane finds its next image ready, instead of asking the event loop for it, if an image takes less than this: then what was
+handed over can neither pass its deadline unseen nor outlive its caller by more."""
 
 
 class OnnxBackend:
@@ -40,133 +36,143 @@ class OnnxBackend:
 
     remote = False
 
-    def __init__(
-        self, stored: StoredModel, variant: Variant, model: OnnxModel, plan: Plan, limits: imaging.Limits, note: str
-    ) -> None:
-        """Use `load`, which checks everything first."""
+    def __init__(self, stored: StoredModel, variant: Variant, settings: Settings, device: Device) -> None:
+        """Use `load`, which checks everything first. Blocks, as it opens a session. Raises `ModelError`."""
         card = stored.card
-        self.identity = Identity(card.name, "onnx", card.version, variant.precision, model.provider, tuple(card.labels))
-        self.max_batch_size = plan.batch_size
-        self.max_in_flight = plan.lanes
         self._card = card
-        self._model = model
-        self._plan = plan
-        self._limits = limits
-        self._note = note
-        self._lanes = ThreadPoolExecutor(plan.lanes, thread_name_prefix=f"{card.name}-lane")
+        self._path = stored.folder / variant.file
+        self._device = device
+        self._limits = imaging.Limits(settings.max_body_bytes, settings.max_pixels)
+        self._sample = golden.images(stored.folder / card.golden.file)[0]
+        self._lanes: Lanes[Item, Outcome] | None = None
+        model = OnnxModel(self._path, threads=1, providers=device.providers)
+        self._inference = Inference(model, card.input, self._limits)
+        self._seconds = 0.0
+        self._closed = False
+        self.identity = Identity(card.name, "onnx", card.version, variant.precision, model.provider, tuple(card.labels))
+        self.cpus = device.cpus
+        self.fixed = settings.fixed_plan(card.name)
+        self.plan = default_plan(model.provider, device.cpus)
+        self.plan_key = [card.name, variant.sha256, *model.runtime]
+        self.tuning = Tuning("waiting", "default")
 
     @classmethod
-    def load(cls, stored: StoredModel, settings: Settings, device: Device) -> "OnnxBackend":
-        """Verify digests, open a session, warm it and check the golden vectors. Blocks: call it on a thread.
+    def load(
+        cls, stored: StoredModel, settings: Settings, device: Device, book: PlanBook, inherited: Plan | None = None
+    ) -> "OnnxBackend":
+        """Verify digests, open a session, check the golden vectors and warm it. Blocks: call it on a thread.
 
-        Raises `ModelError` if this version can't be served, `ConfigurationError` if the asked-for device fails it.
+        `inherited`: the plan of the version before. Raises `ModelError` if this version can't be served,
+        `ConfigurationError` if the asked-for device fails it.
         """
+        card = stored.card
         variant = _choose_variant(stored, settings, "cuda" if device.provider == CUDA_PROVIDER else "cpu")
-        stored.verify([variant, stored.card.golden])  # what is served: the Keras original may be left at home
-        path = stored.folder / variant.file
-        plan = default_plan(device.provider, device.cpus)
-        model = OnnxModel(path, threads=plan.threads, providers=device.providers)
-        note = device.note
+        stored.verify([variant, card.golden])  # what is served: the Keras original may be left at home
+        backend = cls(stored, variant, settings, device)
+        model = backend._inference.model
         if model.provider != device.provider:
-            note = _cuda_missing(f"the session for {path.name} fell back to {model.provider}")
+            note = cuda_missing(f"the session for {variant.file} fell back to {model.provider}")
             if settings.device == "cuda":
                 raise ConfigurationError(note)
-            plan = default_plan(model.provider, device.cpus)
-        if model.classes not in (None, len(stored.card.labels)):
-            raise BrokenModel(f"{path.name} gives {model.classes} scores for {len(stored.card.labels)} labels")
-        golden.check(stored.folder / stored.card.golden.file, stored.card.input, variant.precision, model.run, model.provider)
-        backend = cls(stored, variant, model, plan, imaging.Limits(settings.max_body_bytes, settings.max_pixels), note)
-        backend._warm()
+            backend._device = replace(device, note=note)
+        if model.classes not in (None, len(card.labels)):
+            raise BrokenModel(f"{variant.file} gives {model.classes} scores for {len(card.labels)} labels")
+        golden.check(stored.folder / card.golden.file, card.input, variant.precision, model.run, model.provider)
+        backend._seconds = backend._inference.warm()
+        backend._plan_from(book, inherited)
         return backend
+
+    @property
+    def tunable(self) -> Tunable:
+        """Its plan is measured."""
+        return self
+
+    @property
+    def decodes(self) -> bool:
+        """On the CPU a lane decodes what it infers; a GPU's lanes wait for the card, and decoding threads feed them."""
+        return self.identity.provider != CUDA_PROVIDER
+
+    @property
+    def max_batch_size(self) -> int:
+        """The plan's."""
+        return self.plan.batch_size
+
+    @property
+    def max_in_flight(self) -> int:
+        """The plan's lanes, and as many batches again, if they are short, that wait at the lanes' door."""
+        short = self.plan.batch_size * self._seconds < PREFETCH_BELOW_S
+        return self.plan.lanes * (2 if short else 1)
+
+    async def start(self) -> None:
+        """Make the lanes, here and not where it was loaded: threads inherit the niceness of who makes them."""
+        await self.adopt(self.plan)
+
+    async def adopt(self, plan: Plan) -> None:
+        """Go over to a plan: a session with as many threads, if it has another number, and new lanes."""
+        if plan.threads != self._inference.model.threads:
+            self._inference = await asyncio.to_thread(self._session, plan.threads)
+        if self._closed:
+            return
+        before = self._lanes
+        self.plan = plan
+        self._lanes = Lanes(self._inference, plan.lanes, self.identity.name)
+        if before is not None:
+            before.close()
 
     def prepare(self, data: bytes) -> imaging.Pixels:
         """Decode and resize to the model's input."""
-        return imaging.load(data, self._card.input, self._limits)
+        return self._inference.load(data)
 
-    async def infer(self, batch: Sequence[imaging.Pixels]) -> Sequence[Scores]:
-        """Run one batch on a lane's thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._lanes, self._run, batch)
+    def infer(self, batch: Sequence[Item]) -> Awaitable[Sequence[Outcome]]:
+        """Run one batch on a lane."""
+        if self._lanes is None:
+            raise BackendFailed(f"{self.identity.name} was not started.")
+        return self._lanes.run(batch)
 
     def describe(self) -> Mapping[str, Any]:
         """Input, plan, training accuracy, and what the device choice came to."""
         facts = self._card.training
         return {
             "input": self._card.input.model_dump(),
-            "plan": {"batch_size": self._plan.batch_size, "lanes": self._plan.lanes, "threads": self._plan.threads},
+            "plan": asdict(self.plan),
+            "tuning": {
+                "state": self.tuning.state,
+                "source": self.tuning.source,
+                "measured": [asdict(one) for one in self.tuning.measured],
+            },
             "test_accuracy": next((v.test_accuracy for v in self._card.variants if v.precision == self.identity.precision), None),
             "validation_accuracy": facts.validation.value if facts else None,
-            "note": self._note,
+            "note": self._device.note,
         }
 
     async def close(self) -> None:
         """End the lanes' threads, without waiting for one that hangs."""
-        self._lanes.shutdown(wait=False, cancel_futures=True)
+        self._closed = True
+        if self._lanes is not None:
+            self._lanes.close()
 
-    def _run(self, batch: Sequence[imaging.Pixels]) -> Sequence[Scores]:
-        images = batch[0][None] if len(batch) == 1 else np.stack(batch)
-        if self.identity.provider != CUDA_PROVIDER:
-            return list(self._model.run(images))
-        padded = next(size for size in CUDA_BATCHES if size >= len(batch))
-        padding = np.zeros((padded - len(batch), *images.shape[1:]), np.uint8)
-        return list(self._model.run(np.concatenate([images, padding])))[: len(batch)]
+    def measure(self, plan: Plan, stop: threading.Event) -> float:
+        """Decode and infer a golden image over and over on as many threads as the plan has lanes."""
+        work = self._inference if plan.threads == self._inference.model.threads else self._session(plan.threads)
+        item: Item = self._sample if self.decodes else self.prepare(self._sample)
+        return throughput(work, [item] * plan.batch_size, plan.lanes, MEASURE_S, stop)
 
-    def _warm(self) -> None:
-        """Let every batch size be seen once, so that no request pays for kernels and arenas."""
-        sizes = CUDA_BATCHES if self.identity.provider == CUDA_PROVIDER else (1,)
-        for size in sizes:
-            self._model.run(np.zeros((size, self._card.input.height, self._card.input.width, 3), np.uint8))
+    def _session(self, threads: int) -> Inference:
+        model = OnnxModel(self._path, threads=threads, providers=self._device.providers)
+        inference = Inference(model, self._card.input, self._limits)
+        inference.warm()
+        return inference
 
-
-def choose_device(settings: Settings, cpus: int) -> Device:
-    """What `PARALLAX_DEVICE` comes to here, said before any model is loaded. Raises `ConfigurationError`."""
-    on_cpu = "" if settings.device == "cpu" else _why_no_cuda()
-    if settings.device == "cpu" or on_cpu:
-        if settings.device == "cuda":
-            raise ConfigurationError(_cuda_missing(on_cpu))
-        return Device("CPUExecutionProvider", CPU, cpus, f"on the CPU: {on_cpu}" if on_cpu and _could_have_cuda() else "")
-    return Device(CUDA_PROVIDER, _cuda_providers(settings), cpus)
-
-
-def _why_no_cuda() -> str:
-    """Empty if a CUDA session should work, else the first thing that is missing."""
-    if CUDA_PROVIDER not in onnxruntime.get_available_providers():
-        return "this onnxruntime was built without CUDA; onnxruntime-gpu takes its place"
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "libcuda.so.1 is missing: there is no NVIDIA driver here"
-    onnxruntime.preload_dlls()  # finds CUDA and cuDNN in the nvidia-* wheels, before the first session
-    library = Path(onnxruntime.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"
-    try:
-        ctypes.CDLL(str(library), mode=ctypes.RTLD_LOCAL)
-    except OSError as exc:
-        text = str(exc)
-        # Outside onnxruntime this library lacks one symbol of its host; every other complaint names a missing file.
-        return "" if "undefined symbol: Provider_GetHost" in text else text
-    return ""
-
-
-def _could_have_cuda() -> bool:
-    """Whether falling back is worth a word: there is a card, or an onnxruntime made for one."""
-    return CUDA_PROVIDER in onnxruntime.get_available_providers() or Path("/proc/driver/nvidia/version").exists()
-
-
-def _cuda_missing(reason: str) -> str:
-    return (
-        f"PARALLAX_DEVICE=cuda can't be had: {reason}. `make serve DEVICE=cuda` makes an environment with onnxruntime-gpu, "
-        "CUDA and cuDNN (requirements/serve-gpu.txt); the NVIDIA driver is the machine's own. "
-        "PARALLAX_DEVICE=auto falls back to the CPU."
-    )
-
-
-def _cuda_providers(settings: Settings) -> Sequence[Provider]:
-    options: dict[str, Any] = {
-        "arena_extend_strategy": "kSameAsRequested",  # the default doubles the arena whenever a batch size is new
-        "cudnn_conv_algo_search": "HEURISTIC",  # the exhaustive search takes seconds for every new shape
-    }
-    if settings.gpu_mem_limit_bytes:
-        options["gpu_mem_limit"] = settings.gpu_mem_limit_bytes
-    return ((CUDA_PROVIDER, options), *CPU)
+    def _plan_from(self, book: PlanBook, inherited: Plan | None) -> None:
+        """Start on the best plan that is known. What is fixed holds in any case."""
+        kept = book.find(self.plan_key)
+        if kept is not None:
+            self.plan, self.tuning = kept[0], Tuning("tuned", "kept", kept[1])
+        elif inherited is not None:
+            self.plan, self.tuning = inherited, Tuning("waiting", "inherited")
+        self.plan = self.fixed.apply(self.plan)
+        if self.fixed.whole:
+            self.tuning = Tuning("off", "settings")
 
 
 def _choose_variant(stored: StoredModel, settings: Settings, device: str) -> Variant:

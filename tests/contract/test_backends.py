@@ -1,7 +1,9 @@
 """What every kind of backend keeps to, whatever is behind it."""
 
 import asyncio
-from collections.abc import Iterator
+import json
+import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,62 +13,121 @@ import pytest
 from models.errors import ImageError
 from models.repository import Repository
 from service.backends.base import Backend
-from service.backends.factory import candidates
+from service.backends.factory import finder
+from service.domain import Inferred, Scores
+from service.lanes import Interrupted
+from service.plans import PlanBook
 from service.settings import load_settings
+from service.tuning import Plan
 from tests.support.images import encoded, plain
 from tests.support.models import tiny_model
 
 
 @pytest.fixture(params=["onnx", "fake"])
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend[Any]]:
+async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend[Any]]:
     tiny_model(tmp_path, name="onnx", labels=("dark", "grey", "bright"))
     settings = load_settings(models_dir=tmp_path, device="cpu", fake={"labels": ["dark", "grey", "bright"]})
-    load = candidates(Repository(tmp_path), settings, cpus=2)[request.param][0].load
+    load = finder(Repository(tmp_path), settings, 2, PlanBook(tmp_path / "plans", 2))()[request.param][0].load
     assert load is not None
-    backend = load()
+    backend = load(None)
+    await backend.start()
     yield backend
-    asyncio.run(backend.close())
+    await backend.close()
 
 
-def _infer(backend: Backend[Any], *images: bytes) -> list[np.ndarray[Any, Any]]:
-    return list(asyncio.run(_run(backend, [backend.prepare(image) for image in images])))
+async def _infer(backend: Backend[Any], *images: bytes, prepare: bool = True) -> list[Scores]:
+    outcomes = await backend.infer([backend.prepare(image) if prepare else image for image in images])
+    return [_scores(outcome) for outcome in outcomes]
 
 
-async def _run(backend: Backend[Any], batch: list[Any]) -> Any:  # noqa: ANN401  # what a backend prepares is its own
-    return await backend.infer(batch)
+def _scores(outcome: Inferred | Exception) -> Scores:
+    assert isinstance(outcome, Inferred), outcome
+    assert outcome.decode >= 0
+    assert outcome.infer >= 0
+    return outcome.scores
 
 
-def test_scores_are_probabilities_of_its_labels(backend: Backend[Any]) -> None:
-    (scores,) = _infer(backend, encoded("JPEG"))
+async def test_scores_are_probabilities_of_its_labels(backend: Backend[Any]) -> None:
+    (scores,) = await _infer(backend, encoded("JPEG"))
     assert scores.dtype == np.float32
     assert scores.shape == (len(backend.identity.labels),)
     assert scores.min() >= 0
     assert scores.sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_a_full_batch_is_answered_image_by_image_in_order(backend: Backend[Any]) -> None:
+async def test_a_full_batch_is_answered_image_by_image_in_order(backend: Backend[Any]) -> None:
     images = [plain((0, 0, 0)), plain((255, 255, 255)), plain((128, 128, 128))] * backend.max_batch_size
-    alone = [_infer(backend, image)[0] for image in images[: backend.max_batch_size]]
-    together = _infer(backend, *images[: backend.max_batch_size])
+    alone = [(await _infer(backend, image))[0] for image in images[: backend.max_batch_size]]
+    together = await _infer(backend, *images[: backend.max_batch_size])
     assert len(together) == len(alone)
     for one, same in zip(alone, together, strict=True):
         np.testing.assert_allclose(one, same, atol=1e-5)
 
 
-def test_it_tells_dark_from_bright(backend: Backend[Any]) -> None:
+async def test_it_tells_dark_from_bright(backend: Backend[Any]) -> None:
     labels = backend.identity.labels
-    assert [labels[_infer(backend, plain(grey))[0].argmax()] for grey in (0, 128, 255)] == ["dark", "grey", "bright"]
+    assert [labels[(await _infer(backend, plain(grey)))[0].argmax()] for grey in (0, 128, 255)] == ["dark", "grey", "bright"]
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"no image", encoded("JPEG")[:100], plain(0, width=1, height=1)], ids=["empty", "text", "cut", "1x1"]
 )
-def test_a_bad_image_fails_before_any_batch(backend: Backend[Any], data: bytes) -> None:
+async def test_a_bad_image_fails_before_any_batch(backend: Backend[Any], data: bytes) -> None:
     with pytest.raises(ImageError):
         backend.prepare(data)
 
 
-def test_its_description_is_json_and_states_the_plan(backend: Backend[Any]) -> None:
-    described = backend.describe()
-    assert {"batch_size": backend.max_batch_size, "lanes": backend.max_in_flight, "threads": 1} == described["plan"]
+@pytest.mark.parametrize("backend", ["onnx"], indirect=True)
+async def test_one_that_decodes_answers_encoded_images_as_it_answers_prepared_ones(backend: Backend[Any]) -> None:
+    assert backend.decodes
+    for image in (encoded("JPEG"), encoded("PNG"), plain(0)):
+        (prepared,) = await _infer(backend, image)
+        (given,) = await _infer(backend, image, prepare=False)
+        np.testing.assert_array_equal(prepared, given)
+
+
+@pytest.mark.parametrize("backend", ["onnx"], indirect=True)
+async def test_one_that_decodes_tells_a_bad_image_apart_from_its_neighbours(backend: Backend[Any]) -> None:
+    assert backend.decodes
+    first, bad, last = await backend.infer([plain(0), b"no image", plain(255)])
+    assert isinstance(bad, ImageError)
+    assert [int(_scores(outcome).argmax()) for outcome in (first, last)] == [0, 2]
+
+
+async def test_as_many_batches_as_it_says_may_be_under_way(backend: Backend[Any]) -> None:
+    full = [backend.prepare(plain(0))] * backend.max_batch_size
+    batches = await asyncio.gather(*(backend.infer(full) for _ in range(backend.max_in_flight)))
+    assert [len(outcomes) for outcomes in batches] == [backend.max_batch_size] * backend.max_in_flight
+
+
+async def test_its_description_is_json_and_states_the_plan(backend: Backend[Any]) -> None:
+    described = json.loads(json.dumps(backend.describe()))
+    plan = described["plan"]
+    assert (plan["batch_size"], plan["threads"]) == (backend.max_batch_size, 1)
+    assert backend.max_in_flight in (plan["lanes"], 2 * plan["lanes"]), "short images have others wait at the lanes' door"
     assert described["input"]["height"] > 0
+
+
+@pytest.mark.parametrize("backend", ["onnx"], indirect=True)
+async def test_what_can_be_tuned_goes_over_to_another_plan_while_it_serves(backend: Backend[Any]) -> None:
+    tunable = backend.tunable
+    assert tunable is not None
+    under_way = [asyncio.ensure_future(backend.infer([backend.prepare(plain(255))])) for _ in range(20)]
+    for plan in (Plan(4, 1, 2), Plan(1, 2, 1)):
+        await tunable.adopt(plan)
+        assert tunable.plan == plan
+        assert backend.max_batch_size == plan.batch_size
+        assert [scores.argmax() for scores in await _infer(backend, *[plain(0)] * plan.batch_size)] == [0] * plan.batch_size
+    assert [_scores((await one)[0]).argmax() for one in under_way] == [2] * 20
+
+
+@pytest.mark.parametrize("backend", ["onnx"], indirect=True)
+async def test_a_plan_is_measured_in_images_a_second(backend: Backend[Any]) -> None:
+    tunable = backend.tunable
+    assert tunable is not None
+    for plan in (tunable.plan, Plan(2, 1, 2)):
+        assert await asyncio.to_thread(tunable.measure, plan, threading.Event()) > 0
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Interrupted):
+        await asyncio.to_thread(tunable.measure, tunable.plan, stop)

@@ -15,7 +15,8 @@ from PIL import Image, ImageFile
 from models import imaging
 from models.datasets import LIMITS
 from models.errors import BrokenImage, EmptyImage, ImageError, ImageTooLarge, ImageTooSmall, UnsupportedImage
-from models.imaging import Format, Limits
+from models.headers import Format
+from models.imaging import Limits
 from tests.support.images import encode, encoded, exif, picture
 
 SMALL = Limits(max_bytes=1_000_000, max_pixels=100_000)

@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 from service import batching
-from service.batching import Answer, Batch, Batcher
+from service.batching import Batch, Batcher
 
 
 class Stop(BaseException):
@@ -74,7 +74,7 @@ class Caller:
 
     item: int
     deadline: float | None
-    task: "asyncio.Task[Answer[str]]"
+    task: "asyncio.Task[str]"
     arrived: float
     taken: bool = False
     expected: "str | type[BaseException] | BaseException | None" = None
@@ -90,7 +90,7 @@ class Caller:
         if self.task.cancelled():
             return asyncio.CancelledError()
         error = self.task.exception()
-        return error or self.task.result().value
+        return error or self.task.result()
 
 
 class Bench:
@@ -138,15 +138,15 @@ class Bench:
         self._clock.stop()
         assert self.loop.end() == []
 
-    async def _infer(self, items: Sequence[int]) -> Sequence[str]:
+    def _infer(self, items: Sequence[int]) -> "asyncio.Future[Sequence[str]]":
         running = Running(items, self.loop.create_future())
         self.running.append(running)
         self.seen += items
-        answered = False
-        try:
-            results = await running.end
-            answered = len(results) == len(items)
-            return results
-        finally:
-            self.running.remove(running)
-            self.ended.append((len(items), not answered))
+        running.end.add_done_callback(lambda _end: self._note(running))
+        return running.end
+
+    def _note(self, running: Running) -> None:
+        self.running.remove(running)
+        end = running.end
+        results = None if end.cancelled() or end.exception() else end.result()
+        self.ended.append((len(running.items), results is None or len(results) != len(running.items)))

@@ -1,9 +1,9 @@
 """Who may ask."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from starlette.datastructures import Headers
 
 from service.api.auth import Guard
 from service.errors import ConfigurationError, ForeignOrigin, MissingKey
@@ -15,6 +15,11 @@ BOB = "bob:key:with:colons-0123456789"
 
 def guard(**settings: object) -> Guard:
     return Guard(load_settings(**settings))
+
+
+def sent(headers: Mapping[str, str]) -> Mapping[bytes, bytes]:
+    """Headers as the edge hands them on: in bytes, their names in lower case."""
+    return {name.lower().encode(): value.encode("latin-1") for name, value in headers.items()}
 
 
 @pytest.fixture
@@ -32,11 +37,11 @@ def keyed() -> Guard:
     ],
 )
 def test_a_key_may_come_in_either_header(keyed: Guard, headers: dict[str, str]) -> None:
-    assert keyed.check(Headers(headers)) == "alice"
+    assert keyed.check(sent(headers)) == "alice"
 
 
 def test_a_key_may_contain_colons(keyed: Guard) -> None:
-    assert keyed.check(Headers({"X-API-Key": BOB})) == "bob"
+    assert keyed.check(sent({"X-API-Key": BOB})) == "bob"
 
 
 @pytest.mark.parametrize(
@@ -61,30 +66,29 @@ def test_a_key_may_contain_colons(keyed: Guard) -> None:
 )
 def test_anything_else_is_refused(keyed: Guard, headers: dict[str, str]) -> None:
     with pytest.raises(MissingKey) as refused:
-        keyed.check(Headers(headers))
+        keyed.check(sent(headers))
     assert ALICE not in str(refused.value)
 
 
 def test_with_a_key_it_does_not_matter_from_which_site_or_under_which_name(keyed: Guard) -> None:
     headers = {"X-API-Key": ALICE, "Host": "models.example.com", "Origin": "https://app.example.com"}
-    assert keyed.check(Headers(headers)) == "alice"
+    assert keyed.check(sent(headers)) == "alice"
 
 
 def test_a_key_in_any_language_is_accepted_as_clients_send_it() -> None:
     key = "schlüssel-mit-ümlauten"
-    sent = Headers(raw=[(b"x-api-key", key.encode())])
-    assert guard(api_keys=f"alice:{key}").check(sent) == "alice"
+    assert guard(api_keys=f"alice:{key}").check({b"x-api-key": key.encode()}) == "alice"
 
 
 def test_keys_come_from_a_file_instead_or_as_well(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"\n  bob:{BOB}  \n\ncarol:{'c' * 16}\n")
     alone = guard(api_keys_file=file)
-    assert alone.check(Headers({"X-API-Key": "c" * 16})) == "carol"
+    assert alone.check(sent({"X-API-Key": "c" * 16})) == "carol"
     with pytest.raises(MissingKey):
-        alone.check(Headers({"X-API-Key": ALICE}))
+        alone.check(sent({"X-API-Key": ALICE}))
     both = guard(api_keys=f"alice:{ALICE}", api_keys_file=file)
-    assert [both.check(Headers({"X-API-Key": key})) for key in (ALICE, BOB)] == ["alice", "bob"]
+    assert [both.check(sent({"X-API-Key": key})) for key in (ALICE, BOB)] == ["alice", "bob"]
 
 
 @pytest.mark.parametrize("keys", ["alice", "alice:", f":{ALICE}", f"alice:{'x' * 15}", f"{ALICE}", f"alice:{ALICE},bob:short"])
@@ -124,7 +128,7 @@ def test_an_empty_key_file_does_not_open_the_service(tmp_path: Path) -> None:
 def test_beyond_loopback_it_takes_keys_or_a_clear_word(host: str) -> None:
     with pytest.raises(ConfigurationError, match="PARALLAX_ALLOW_ANONYMOUS"):
         guard(host=host)
-    assert guard(host=host, allow_anonymous=True).check(Headers({"Host": "models.example.com"})) == "anonymous"
+    assert guard(host=host, allow_anonymous=True).check(sent({"Host": "models.example.com"})) == ""
     assert guard(host=host, api_keys=f"alice:{ALICE}").keyed
 
 
@@ -132,14 +136,14 @@ def test_beyond_loopback_it_takes_keys_or_a_clear_word(host: str) -> None:
     "host", ["localhost:8000", "LOCALHOST:8000", "localhost", "127.0.0.1", "127.0.0.1:1", "[::1]:8000", "[::1]"]
 )
 def test_without_keys_programs_of_this_machine_are_answered(host: str) -> None:
-    assert guard().check(Headers({"Host": host})) == "anonymous"
-    assert guard().check(Headers({"Host": host, "Origin": f"http://{host}"})) == "anonymous"
+    assert guard().check(sent({"Host": host})) == ""
+    assert guard().check(sent({"Host": host, "Origin": f"http://{host}"})) == ""
 
 
 @pytest.mark.parametrize("address", ["127.0.0.2", "::1", "localhost"])
 def test_a_loopback_address_that_the_service_listens_on_is_a_name_of_it(address: str) -> None:
     name = f"[{address}]" if ":" in address else address
-    assert guard(host=address).check(Headers({"Host": f"{name}:8000"})) == "anonymous"
+    assert guard(host=address).check(sent({"Host": f"{name}:8000"})) == ""
 
 
 @pytest.mark.parametrize(
@@ -158,12 +162,12 @@ def test_a_loopback_address_that_the_service_listens_on_is_a_name_of_it(address:
 def test_a_name_that_was_bent_to_this_machine_is_refused(host: str) -> None:
     """DNS rebinding: the browser believes that it talks to the other site."""
     with pytest.raises(ForeignOrigin):
-        guard().check(Headers({"Host": host}))
+        guard().check(sent({"Host": host}))
 
 
 def test_a_request_without_a_host_is_refused() -> None:
     with pytest.raises(ForeignOrigin):
-        guard().check(Headers({}))
+        guard().check(sent({}))
 
 
 @pytest.mark.parametrize(
@@ -185,16 +189,16 @@ def test_a_request_without_a_host_is_refused() -> None:
 )
 def test_a_page_of_another_site_can_not_post_as_its_visitor(origin: str) -> None:
     with pytest.raises(ForeignOrigin):
-        guard().check(Headers({"Host": "localhost:8000", "Origin": origin}))
+        guard().check(sent({"Host": "localhost:8000", "Origin": origin}))
 
 
 def test_beyond_loopback_without_keys_other_sites_are_refused_all_the_same() -> None:
     open_to_all = guard(host="0.0.0.0", allow_anonymous=True)
     headers = {"Host": "models.example.com", "Origin": "https://models.example.com"}
-    assert open_to_all.check(Headers(headers)) == "anonymous"
+    assert open_to_all.check(sent(headers)) == ""
     with pytest.raises(ForeignOrigin):
-        open_to_all.check(Headers(headers | {"Origin": "https://evil.example"}))
+        open_to_all.check(sent(headers | {"Origin": "https://evil.example"}))
 
 
 def test_spaces_around_a_key_are_not_part_of_it() -> None:
-    assert guard(api_keys=f" alice : {ALICE} ").check(Headers({"X-API-Key": ALICE})) == "alice"
+    assert guard(api_keys=f" alice : {ALICE} ").check(sent({"X-API-Key": ALICE})) == "alice"

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from service.batching import Answer, Batch, Batcher
+from service.batching import Batch, Batcher
 from service.errors import Closing, DeadlineExceeded
 from tests.unit.service.batcher_bench import Bench, StillLoop, Stop
 
@@ -123,18 +123,6 @@ def test_the_timer_runs_from_the_oldest_caller_of_those_who_came_while_it_was_bu
     bench.loop.turn(1)
     assert [running.items for running in bench.running] == [[1, 2]]
     bench.end()
-
-
-def test_an_answer_says_how_long_it_waited_and_ran(bench: Bench) -> None:
-    bench.submit()
-    second = bench.submit()
-    bench.loop.turn(2)
-    bench.running[0].succeed()
-    bench.loop.turn()
-    bench.loop.turn(3)
-    bench.running[0].succeed()
-    bench.loop.turn()
-    assert second.task.result() == Answer("result 1", waited=2.0, ran=3.0)
 
 
 def test_the_pace_counts_every_place_and_settles_slowly() -> None:

@@ -96,7 +96,7 @@ class Schedules(RuleBasedStateMachine):
                 return Closing
             case "nothing":
                 running.end.set_result(None)  # type: ignore[arg-type]  # that is the fault
-                return TypeError
+                return BackendFailed
             case "too few" | "too many":
                 running.end.set_result(["result"] * (len(running.items) + (1 if how == "too many" else -1)))
                 return BackendFailed

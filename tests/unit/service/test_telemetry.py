@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,8 @@ from prometheus_client import generate_latest
 from pythonjsonlogger.json import JsonFormatter
 
 from service.batching import Batch
-from service.domain import Identity, Prediction, RankedLabel, Timings
-from service.telemetry import Metrics, configure_logging, milliseconds, server_timing
+from service.domain import Identity, Timings
+from service.telemetry import FLUSH_AT, Metrics, configure_logging, milliseconds, server_timing
 
 CNN = Identity("cnn", "onnx", "2", "int8", "CPUExecutionProvider", ("sea", "forest"))
 TIMINGS = Timings(queue=0.0004, decode=0.02, infer=0.3, total=0.3214)
@@ -37,10 +38,23 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 def test_a_classified_image_is_counted_in_every_stage() -> None:
     metrics = Metrics()
-    metrics.observe(Prediction(CNN, (RankedLabel("sea", 1.0),), TIMINGS))
+    metrics.observe(CNN, TIMINGS)
     for stage, seconds in (("queue", 0.0004), ("decode", 0.02), ("infer", 0.3), ("total", 0.3214)):
         assert value(metrics, "parallax_stage_seconds_count", backend="cnn", stage=stage) == 1
         assert value(metrics, "parallax_stage_seconds_sum", backend="cnn", stage=stage) == seconds
+
+
+def test_many_classified_images_are_all_counted_whenever_someone_asks() -> None:
+    metrics = Metrics()
+    count, name = 3 * FLUSH_AT + 1, "parallax_stage_seconds_count"
+    for number in range(1, count + 1):
+        metrics.observe(CNN, TIMINGS)
+        if number in {1, 2, FLUSH_AT, FLUSH_AT + 1, count}:
+            assert value(metrics, name, backend="cnn", stage="total") == number
+    total = value(metrics, "parallax_stage_seconds_sum", backend="cnn", stage="total")
+    assert total == pytest.approx(count * TIMINGS.total)
+    assert value(metrics, "parallax_stage_seconds_bucket", backend="cnn", stage="total", le="0.25") == 0
+    assert value(metrics, "parallax_stage_seconds_bucket", backend="cnn", stage="total", le="0.5") == count
 
 
 def test_a_batch_is_counted_by_its_size_its_release_and_its_outcome() -> None:
@@ -56,13 +70,55 @@ def test_a_batch_is_counted_by_its_size_its_release_and_its_outcome() -> None:
 def test_a_backend_is_told_of_with_its_provider_and_its_queue_at_the_time_of_asking() -> None:
     metrics = Metrics()
     held = [3]
-    metrics.serve(CNN, lambda: held[0])
+    metrics.watch(lambda: [(CNN, held[0])])
     labels = {"backend": "cnn", "version": "2"}
     provider = {"precision": "int8", "provider": "CPUExecutionProvider"}
     assert value(metrics, "parallax_backend_provider_info", **labels, **provider) == 1
     assert value(metrics, "parallax_queue_requests", **labels) == 3
     held[0] = 5
     assert value(metrics, "parallax_queue_requests", **labels) == 5
+
+
+def test_a_version_that_is_served_no_longer_is_told_of_no_longer() -> None:
+    metrics = Metrics()
+    served = {"2": 3, "1": 1}
+    metrics.watch(lambda: [(replace(CNN, version=version), held) for version, held in served.items()])
+    assert value(metrics, "parallax_queue_requests", backend="cnn", version="2") == 3
+    served = {"3": 2, "1": 4}
+    told = {
+        (sample.name, sample.labels["version"], sample.value)
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if "version" in sample.labels
+    }
+    assert told == {
+        ("parallax_backend_provider_info", "3", 1),
+        ("parallax_backend_provider_info", "1", 1),
+        ("parallax_queue_requests", "3", 2),
+        ("parallax_queue_requests", "1", 4),
+    }
+
+
+def test_a_version_that_comes_back_on_another_provider_has_one_provider() -> None:
+    metrics = Metrics()
+    provider = "CPUExecutionProvider"
+    metrics.watch(lambda: [(replace(CNN, provider=provider), 5)])
+    list(metrics.registry.collect())
+    provider = "CUDAExecutionProvider"
+    (info,) = [family for family in metrics.registry.collect() if family.name == "parallax_backend_provider_info"]
+    assert [sample.labels["provider"] for sample in info.samples] == [provider]
+    assert value(metrics, "parallax_queue_requests", backend="cnn", version="2") == 5
+
+
+def test_requests_are_counted_by_route_and_status() -> None:
+    metrics = Metrics()
+    for status in (200, 200, 429):
+        metrics.enter()
+        assert value(metrics, "parallax_requests_in_progress") == 1
+        metrics.leave("/v1/classify", status)
+    assert value(metrics, "parallax_requests_in_progress") == 0
+    assert value(metrics, "parallax_requests_total", route="/v1/classify", status="200") == 2
+    assert value(metrics, "parallax_requests_total", route="/v1/classify", status="429") == 1
 
 
 def test_two_applications_in_one_process_count_apart() -> None:

@@ -1,0 +1,84 @@
+"""What a lane does with a batch: decode what is not decoded yet, infer, and give each image its own outcome."""
+
+import time
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from models import imaging
+from models.metadata import InputSpec
+from models.runtime import OnnxModel
+from service.backends.base import TooBig
+from service.decoding import BIG_PIXELS
+from service.domain import Inferred
+from service.errors import BackendFailed
+from service.tuning import CUDA_BATCHES, CUDA_PROVIDER
+
+Item: TypeAlias = imaging.Pixels | bytes
+Outcome: TypeAlias = Inferred | Exception
+
+
+class Inference:
+    """Runs batches on one session, from several threads at once."""
+
+    def __init__(self, model: OnnxModel, spec: InputSpec, limits: imaging.Limits) -> None:
+        """`model` takes images of the size that `spec` states."""
+        self.model = model
+        self._spec = spec
+        self._limits = limits
+        self._padded = model.provider == CUDA_PROVIDER
+
+    def __call__(self, batch: Sequence[Item]) -> Sequence[Outcome]:
+        """Outcomes in order. An image that can't be read, or is too big to decode here, leaves the others alone."""
+        pixels: list[imaging.Pixels] = []
+        seconds: list[float] = []
+        refused: dict[int, Exception] = {}
+        for place, item in enumerate(batch):
+            started = time.perf_counter()
+            try:
+                pixels.append(self._decode(item) if isinstance(item, bytes) else item)
+                seconds.append(time.perf_counter() - started)
+            except Exception as exc:  # noqa: BLE001  # whatever it is, it is the error of this image's caller
+                refused[place] = exc
+        outcomes: list[Outcome] = self._infer(pixels, seconds) if pixels else []
+        for place, error in refused.items():  # in ascending order, so that each finds its place
+            outcomes.insert(place, error)
+        return outcomes
+
+    def load(self, data: bytes) -> imaging.Pixels:
+        """Decode and resize an image of any size that is accepted. Raises `ImageError`."""
+        return imaging.load(data, self._spec, self._limits)
+
+    def warm(self) -> float:
+        """Let every batch size be seen once, so that no request pays for kernels and arenas. Returns seconds for one image."""
+        took = 0.0
+        for size in reversed(CUDA_BATCHES if self._padded else (1, 1)):
+            blank = [np.zeros((self._spec.height, self._spec.width, 3), np.uint8)] * size
+            started = time.perf_counter()
+            self._run(blank)
+            took = time.perf_counter() - started
+        return took
+
+    def _decode(self, data: bytes) -> imaging.Pixels:
+        header = imaging.check(data, self._limits)
+        if header.pixels > BIG_PIXELS:
+            raise TooBig
+        return imaging.resize(imaging.decode_checked(data, header, self._limits), self._spec)
+
+    def _infer(self, pixels: Sequence[imaging.Pixels], seconds: Sequence[float]) -> list[Outcome]:
+        started = time.perf_counter()
+        scores = self._run(pixels)
+        took = time.perf_counter() - started
+        outcomes: list[Outcome] = [Inferred(row, decode, took) for row, decode in zip(scores, seconds, strict=True)]
+        if not np.isfinite(scores).all():
+            for place in np.flatnonzero(~np.isfinite(scores).all(axis=1)):
+                outcomes[place] = BackendFailed("The model answered with scores that are no numbers.")
+        return outcomes
+
+    def _run(self, pixels: Sequence[imaging.Pixels]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        images = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)
+        if self._padded:
+            size = next(size for size in CUDA_BATCHES if size >= len(pixels))
+            images = np.concatenate([images, np.zeros((size - len(pixels), *images.shape[1:]), np.uint8)])
+        return self.model.run(images)[: len(pixels)]

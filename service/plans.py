@@ -1,0 +1,89 @@
+"""The plans that were measured on this machine, a small JSON file each in `PARALLAX_DATA_DIR/plans`."""
+
+import hashlib
+import logging
+import platform
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
+
+from service.tuning import Measured, Plan
+
+log = logging.getLogger("parallax.plans")
+
+
+class _Speed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch_size: PositiveInt
+    lanes: PositiveInt
+    threads: PositiveInt
+    images_per_second: float = 0.0
+
+    @property
+    def plan(self) -> Plan:
+        return Plan(self.batch_size, self.lanes, self.threads)
+
+
+class _File(BaseModel):
+    """What a file holds: for whom it was measured, in words; what was chosen; what was measured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    measured_for: list[str]
+    plan: _Speed
+    measured: list[_Speed]
+
+
+class PlanBook:
+    """Plans by what they depend on: the model's digest, the processor, the cores, the runtime."""
+
+    def __init__(self, folder: Path, cpus: int) -> None:
+        """`folder` need not exist."""
+        self._folder = folder
+        self._machine = [_processor(), f"{cpus} cores"]
+
+    def find(self, model: Sequence[str]) -> tuple[Plan, list[Measured]] | None:
+        """The plan that was kept for a model (its digest and what else it runs on), with what was measured then."""
+        path = self._path(model)
+        try:
+            kept = _File.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as exc:
+            log.warning("a kept plan can't be read; it is measured anew", extra={"file": path.name, "reason": str(exc)[:200]})
+            return None
+        return kept.plan.plan, [Measured(speed.plan, speed.images_per_second) for speed in kept.measured]
+
+    def keep(self, model: Sequence[str], plan: Plan, measured: Sequence[Measured]) -> None:
+        """Write a plan down for the next start. What can't be written is logged: the service goes on without."""
+        speeds = [_Speed(**asdict(tried.plan), images_per_second=round(tried.images_per_second, 1)) for tried in measured]
+        chosen = next((speed for speed in speeds if speed.plan == plan), _Speed(**asdict(plan)))
+        kept = _File(measured_for=[*model, *self._machine], plan=chosen, measured=speeds)
+        path = self._path(model)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=self._folder, suffix=".tmp", delete=False, encoding="utf-8") as file:
+                file.write(kept.model_dump_json(indent=1))
+            Path(file.name).replace(path)
+        except OSError as exc:
+            log.warning("the plan could not be kept", extra={"folder": str(self._folder), "reason": exc.strerror or str(exc)})
+
+    def _path(self, model: Sequence[str]) -> Path:
+        key = hashlib.sha256("\n".join([*model, *self._machine]).encode()).hexdigest()
+        return self._folder / f"{key[:32]}.json"
+
+
+def _processor() -> str:
+    """The processor's own name with its widest vector instructions, or what Python knows of it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    flags = facts.get("flags", "").split()
+    vectors = next((flag for flag in ("avx512_vnni", "avx512f", "avx2") if flag in flags), "")
+    return f"{facts.get('model name', platform.machine())} {vectors}".strip()

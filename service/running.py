@@ -1,0 +1,92 @@
+"""A backend that serves, with its queue, its places and its counters, from its first request to its last."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.admission import Admission
+from service.backends.base import Backend, Candidate
+from service.batching import Batch, Batcher
+from service.domain import Identity, Inferred
+from service.settings import Settings
+from service.tuning import Plan
+
+log = logging.getLogger("parallax.registry")
+
+OnBatch = Callable[[Identity, Batch], None]
+
+LAST_GRACE_S = 1.0
+"""For batches whose callers were cancelled when the grace time ended."""
+
+
+@dataclass
+class Counters:
+    """What became of a backend's requests since it was loaded."""
+
+    answered: int = 0
+    failed: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Running:
+    """Made by `start`, ended by `retire` or `close`."""
+
+    backend: Backend[Any]
+    batcher: Batcher[Any, Inferred]
+    admission: Admission
+    stamp: object
+    """The candidate's."""
+    identity: Identity
+    """Who answers."""
+    counters: Counters = field(default_factory=Counters)
+
+    @classmethod
+    async def start(cls, backend: Backend[Any], candidate: Candidate, settings: Settings, on_batch: OnBatch) -> "Running":
+        """Give a loaded backend what it needs to take requests."""
+        await backend.start()
+        batcher: Batcher[Any, Inferred] = Batcher(
+            backend.infer,
+            max_batch_size=backend.max_batch_size,
+            max_in_flight=backend.max_in_flight,
+            max_wait=settings.max_wait_ms / 1000,
+            on_batch=lambda batch: on_batch(backend.identity, batch),
+        )
+        return cls(
+            backend, batcher, Admission(settings.max_queue, lambda: batcher.seconds_per_item), candidate.stamp, backend.identity
+        )
+
+    @property
+    def plan(self) -> Plan | None:
+        """What it runs on, if it has a plan."""
+        return self.backend.tunable.plan if self.backend.tunable else None
+
+    async def adopt(self, plan: Plan) -> None:
+        """Go over to another plan, under way as it is."""
+        if self.backend.tunable:
+            await self.backend.tunable.adopt(plan)
+            self.batcher.resize(max_batch_size=self.backend.max_batch_size, max_in_flight=self.backend.max_in_flight)
+
+    async def retire(self, patience: float) -> None:
+        """Let everyone who is inside have their answer, then close. Newcomers must have been sent elsewhere before.
+
+        `patience`: seconds, after which whoever is still there is refused.
+        """
+        try:
+            async with asyncio.timeout(patience):
+                await self.admission.emptied()
+        except TimeoutError:
+            described = {"backend": self.identity.name, "held": self.admission.held}
+            log.warning("a retired backend still holds requests", extra=described)
+        await self.close()
+
+    async def close(self) -> None:
+        """Answer everyone who was accepted, then close the backend."""
+        try:
+            async with asyncio.timeout(LAST_GRACE_S):
+                await self.batcher.close()
+        except TimeoutError:
+            self.batcher.abandon()
+        await self.backend.close()

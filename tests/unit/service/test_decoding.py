@@ -1,0 +1,153 @@
+"""Decoding threads: who decodes where, and who stands back for whom."""
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from models.errors import ImageTooLarge, UnsupportedImage
+from models.imaging import Limits
+from service.backends.base import Candidate
+from service.decoding import BIG_PIXELS, Decoder
+from service.niceness import STEPS, step_back
+from service.registry import Registry
+from service.settings import load_settings
+from service.tuning import Plan
+from tests.support.images import encoded, plain
+from tests.unit.service.stand_ins import PATIENCE_S, Fake, until
+
+SMALL = plain(0)
+JUST_SMALL = encoded("PNG", 2000, 1000)
+BIG = encoded("JPEG", 2001, 1000)
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities for threads")
+
+
+@pytest.fixture
+def decoder() -> Iterator[Decoder]:
+    """Two threads for small images."""
+    made = Decoder(2, Limits(max_pixels=3_000_000))
+    yield made
+    made.close()
+
+
+def priority(_data: bytes = b"") -> int:
+    """The calling thread's: the lower, the more it gets."""
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+def stepped_back() -> int:
+    """What a thread of ours has that stood back, however nice the tests are themselves."""
+    return min(19, priority() + STEPS)
+
+
+def name(_data: bytes) -> str:
+    return threading.current_thread().name
+
+
+async def test_small_images_and_big_ones_are_decoded_on_threads_of_their_own(decoder: Decoder) -> None:
+    assert BIG_PIXELS == 2000 * 1000
+    for data, prefix in ((SMALL, "decode_"), (JUST_SMALL, "decode_"), (BIG, "decode-big_")):
+        decoded = await decoder.run(name, data)
+        assert decoded.value.startswith(prefix)
+        assert decoded.took >= 0
+
+
+@linux
+async def test_the_thread_for_big_images_stands_back_and_those_for_small_ones_do_not(decoder: Decoder) -> None:
+    ours = priority()
+    assert (await decoder.run(priority, BIG)).value == stepped_back()
+    assert (await decoder.run(priority, SMALL)).value == ours
+    assert priority() == ours
+
+
+@linux
+def test_threads_of_a_thread_that_stood_back_stand_back_too() -> None:
+    found: list[int] = []
+
+    def outer() -> None:
+        step_back()
+        inner = threading.Thread(target=lambda: found.append(priority()))
+        inner.start()
+        inner.join()
+
+    thread = threading.Thread(target=outer)
+    thread.start()
+    thread.join()
+    assert found == [stepped_back()]
+
+
+def test_where_threads_have_no_priority_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "setpriority", lambda *_: pytest.fail("it would lower the whole process"))
+    monkeypatch.setattr("service.niceness.sys.platform", "darwin")
+    step_back()
+
+
+def test_a_sandbox_that_forbids_it_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbid(*_args: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", forbid)
+    step_back()
+
+
+@linux
+async def test_versions_are_loaded_by_a_thread_that_stands_back_but_start_where_requests_are_served() -> None:
+    seen: dict[str, int] = {}
+
+    class Telling(Fake):
+        async def start(self) -> None:
+            await super().start()
+            seen["started"] = priority()
+
+    def load(_inherited: Plan | None) -> Telling:
+        seen["loaded"] = priority()
+        return Telling()
+
+    registry = Registry(load_settings())
+    await registry.open({"a": [Candidate("1", load)]})
+    assert seen == {"loaded": stepped_back(), "started": priority()}
+    await registry.close()
+
+
+async def test_a_big_image_waits_for_the_big_one_before_it_while_small_ones_pass(decoder: Decoder) -> None:
+    go_on, begun = threading.Event(), []
+
+    def slowly(data: bytes) -> str:
+        begun.append(data)
+        assert go_on.wait(PATIENCE_S)
+        return name(data)
+
+    big = [asyncio.ensure_future(decoder.run(slowly, BIG)) for _ in range(2)]
+    await until(lambda: begun, "the first is decoded")
+    assert (await decoder.run(name, SMALL)).value.startswith("decode_")
+    assert len(begun) == 1
+    go_on.set()
+    assert {(await one).value for one in big} == {"decode-big_0"}
+
+
+@pytest.mark.parametrize(("data", "error"), [(b"no image", UnsupportedImage), (encoded("PNG", 3001, 1000), ImageTooLarge)])
+async def test_what_the_header_gives_away_is_refused_without_a_thread(
+    decoder: Decoder, data: bytes, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        await decoder.run(lambda _data: pytest.fail("it was decoded"), data)
+
+
+async def test_an_error_of_the_decoding_reaches_who_asked(decoder: Decoder) -> None:
+    def fail(_data: bytes) -> None:
+        raise UnsupportedImage("half a file")
+
+    for data in (SMALL, BIG):
+        with pytest.raises(UnsupportedImage, match="half a file"):
+            await decoder.run(fail, data)
+
+
+async def test_closing_ends_the_threads() -> None:
+    decoder = Decoder(1, Limits())
+    threads = [(await decoder.run(lambda _data: threading.current_thread(), data)).value for data in (SMALL, BIG)]
+    decoder.close()
+    assert not any(thread.is_alive() for thread in threads)

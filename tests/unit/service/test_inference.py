@@ -1,0 +1,164 @@
+"""What a lane does with a batch: each image has its own outcome, in its own place."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models import imaging
+from models.errors import ImageError, ImageTooLarge, UnsupportedImage
+from models.imaging import Limits, Pixels
+from models.metadata import InputSpec
+from models.runtime import OnnxModel
+from service.backends.base import TooBig
+from service.backends.inference import Inference, Item, Outcome
+from service.domain import Inferred
+from service.errors import BackendFailed
+from service.tuning import CUDA_BATCHES, CUDA_PROVIDER
+from tests.support.images import encoded, plain
+from tests.support.models import write_graph
+
+SPEC = InputSpec(height=32, width=32)
+BIG = encoded("JPEG", 2001, 1000)
+TOO_LARGE = encoded("PNG", 3000, 1000)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> OnnxModel:
+    """Tells dark (0) from bright (1)."""
+    path = tmp_path_factory.mktemp("graph") / "model.onnx"
+    write_graph(path, 2)
+    return OnnxModel(path, threads=1)
+
+
+@pytest.fixture(scope="module")
+def inference(model: OnnxModel) -> Inference:
+    return Inference(model, SPEC, Limits(max_pixels=2_500_000))
+
+
+def prepared(level: int) -> Pixels:
+    return np.full((32, 32, 3), level, np.uint8)
+
+
+ITEMS: dict[str, tuple[Item, int | type[Exception]]] = {
+    "dark": (plain(0), 0),
+    "bright": (plain(255, "JPEG", 90, 50), 1),
+    "dark and prepared": (prepared(0), 0),
+    "bright and prepared": (prepared(255), 1),
+    "empty": (b"", ImageError),
+    "no image": (b"no image", UnsupportedImage),
+    "half an image": (encoded("PNG")[:200], ImageError),
+    "a JPEG that ends early": (encoded("JPEG")[:200], ImageError),
+    "one pixel": (plain(0, width=1, height=1), ImageError),
+    "too large for anyone": (TOO_LARGE, ImageTooLarge),
+    "too big to decode here": (BIG, TooBig),
+}
+
+
+def told(outcome: Outcome) -> int | type[Exception]:
+    return int(outcome.scores.argmax()) if isinstance(outcome, Inferred) else type(outcome)
+
+
+@given(names=st.lists(st.sampled_from(list(ITEMS)), min_size=1, max_size=8))
+def test_in_any_mixture_each_image_has_its_own_outcome_in_its_own_place(inference: Inference, names: list[str]) -> None:
+    outcomes = inference([ITEMS[name][0] for name in names])
+    assert len(outcomes) == len(names)
+    for name, outcome in zip(names, outcomes, strict=True):
+        expected = ITEMS[name][1]
+        if isinstance(expected, int):
+            assert told(outcome) == expected
+        else:
+            assert isinstance(outcome, expected)
+
+
+@given(size=st.integers(1, 6), data=st.data())
+def test_scores_that_are_no_numbers_fail_their_own_image_only(model: OnnxModel, size: int, data: st.DataObject) -> None:
+    broken = data.draw(st.sets(st.integers(0, size - 1)))
+    what = data.draw(st.sampled_from([np.nan, np.inf, -np.inf]))
+    inference = Inference(Spoilt(model, broken, what), SPEC, imaging.DEFAULT_LIMITS)
+    batch = [prepared(255 * (place % 2)) for place in range(size)]
+    assert [told(outcome) for outcome in inference(batch)] == [
+        BackendFailed if place in broken else place % 2 for place in range(size)
+    ]
+
+
+class Spoilt(OnnxModel):
+    """One score of some rows is no number."""
+
+    def __init__(self, model: OnnxModel, rows: set[int], what: float) -> None:
+        self._session, self.threads = model._session, 1
+        self.rows, self.what = rows, what
+
+    def run(self, images: "np.ndarray[Any, np.dtype[np.uint8]]") -> "np.ndarray[Any, np.dtype[np.float32]]":
+        scores = super().run(images)
+        scores[list(self.rows), 0] = self.what
+        return scores
+
+
+class OnCuda(OnnxModel):
+    """It says that it runs on CUDA, and remembers the batches it saw."""
+
+    def __init__(self, model: OnnxModel) -> None:
+        self._session, self.threads = model._session, 1
+        self.seen: list[int] = []
+
+    @property
+    def provider(self) -> str:
+        return CUDA_PROVIDER
+
+    def run(self, images: "np.ndarray[Any, np.dtype[np.uint8]]") -> "np.ndarray[Any, np.dtype[np.float32]]":
+        self.seen.append(len(images))
+        return super().run(images)
+
+
+def test_nothing_is_inferred_if_no_image_of_the_batch_can_be_read(model: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OnnxModel, "run", None)
+    outcomes = Inference(model, SPEC, imaging.DEFAULT_LIMITS)([b"", b"no image"])
+    assert all(isinstance(outcome, ImageError) for outcome in outcomes)
+
+
+def test_an_image_says_how_long_its_own_decoding_took_and_how_long_its_batch(
+    inference: Inference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, broken, second = inference([encoded("JPEG", 1000, 1000), b"no image", prepared(0)])
+    assert isinstance(first, Inferred)
+    assert isinstance(second, Inferred)
+    assert not isinstance(broken, Inferred)
+    assert first.decode > second.decode >= 0
+    assert first.infer == second.infer > 0
+
+
+@pytest.mark.parametrize("data", [encoded("JPEG", 301, 203), encoded("PNG", 90, 30, mode="RGBA"), encoded("GIF", mode="P")])
+def test_decoding_on_a_lane_and_elsewhere_gives_the_very_same_pixels(inference: Inference, data: bytes) -> None:
+    on_lane, elsewhere = inference([data, inference.load(data)])
+    assert isinstance(on_lane, Inferred)
+    assert isinstance(elsewhere, Inferred)
+    np.testing.assert_array_equal(on_lane.scores, elsewhere.scores)
+    np.testing.assert_array_equal(inference.load(data), imaging.load(data, SPEC))
+
+
+def test_what_is_too_big_for_a_lane_is_prepared_elsewhere(inference: Inference) -> None:
+    assert inference.load(BIG).shape == (32, 32, 3)
+    with pytest.raises(ImageTooLarge):
+        inference.load(TOO_LARGE)
+
+
+@pytest.mark.parametrize("size", range(1, 33))
+def test_on_cuda_a_batch_of_any_size_is_padded_to_one_that_was_warmed(model: OnnxModel, size: int) -> None:
+    session = OnCuda(model)
+    inference = Inference(session, SPEC, imaging.DEFAULT_LIMITS)
+    levels = [255 * (place % 3 == 0) for place in range(size)]
+    outcomes = inference([prepared(level) for level in levels])
+    assert [told(outcome) for outcome in outcomes] == [level // 255 for level in levels]
+    assert session.seen == [min(batch for batch in CUDA_BATCHES if batch >= size)]
+
+
+def test_warming_up_shows_every_batch_size_once_and_tells_the_time_of_one_image(model: OnnxModel, tmp_path: Path) -> None:
+    session = OnCuda(model)
+    assert Inference(session, SPEC, imaging.DEFAULT_LIMITS).warm() > 0
+    assert sorted(session.seen) == list(CUDA_BATCHES)
+    assert session.seen[-1] == 1, "the one that is timed"
+    assert Inference(model, SPEC, imaging.DEFAULT_LIMITS).warm() > 0

@@ -1,0 +1,122 @@
+"""The plan of a model on ONNX Runtime: which it starts on, and what it takes to go over to another."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.repository import Repository
+from service.backends import onnx as module
+from service.backends.base import Candidate
+from service.running import Running
+from service.settings import load_settings
+from service.tuning import Measured, Plan, default_plan
+from tests.support.images import plain
+from tests.support.models import tiny_model
+from tests.unit.service.stores import infer, load_tiny, plan_book
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+async def test_a_lane_finds_its_next_batch_ready_if_batches_are_short(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PREFETCH_BELOW_S", 0.02)
+    tiny_model(store)
+    backend = load_tiny(store)
+    for seconds, plan, in_flight in (
+        (0.019, Plan(1, 2, 1), 4),
+        (0.021, Plan(1, 2, 1), 2),
+        (0.004, Plan(4, 3, 1), 6),
+        (0.006, Plan(4, 3, 1), 3),
+    ):
+        backend._seconds = seconds
+        await backend.adopt(plan)
+        assert (backend.max_batch_size, backend.max_in_flight) == (plan.batch_size, in_flight)
+    await backend.close()
+
+
+async def test_another_plan_takes_new_lanes_and_a_new_session_only_for_another_number_of_threads(store: Path) -> None:
+    tiny_model(store)
+    backend = load_tiny(store)
+    await backend.start()
+    session, lanes = backend._inference.model, backend._lanes
+    await backend.adopt(Plan(2, 1, 1))
+    assert backend._inference.model is session
+    assert backend._lanes is not lanes
+    await backend.adopt(Plan(2, 1, 2))
+    assert backend._inference.model.threads == 2
+    (scores,) = await infer(backend, plain(255))
+    assert scores.argmax() == 1
+    await backend.close()
+
+
+async def test_who_was_closed_meanwhile_goes_over_to_no_other_plan(store: Path) -> None:
+    tiny_model(store)
+    backend = load_tiny(store)
+    await backend.start()
+    await backend.close()
+    plan, lanes = backend.plan, backend._lanes
+    await backend.adopt(Plan(8, 8, 2))
+    assert (backend.plan, backend._lanes) == (plan, lanes)
+
+
+async def test_batches_of_a_running_backend_grow_when_it_adopts_another_plan(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PREFETCH_BELOW_S", 0)
+    tiny_model(store)
+    sizes: list[int] = []
+    backend = load_tiny(store, plans={"tiny": {"batch_size": 1}})
+    running = await Running.start(backend, Candidate("1"), load_settings(), lambda _identity, batch: sizes.append(batch.size))
+    pixels = backend.prepare(plain(0))
+    await asyncio.gather(*(running.batcher.submit(pixels) for _ in range(5)))
+    assert sizes == [1] * 5
+    await running.adopt(Plan(4, 1, 1))
+    await asyncio.gather(*(running.batcher.submit(pixels) for _ in range(9)))
+    assert sizes[5:] == [1, 4, 4]
+    await running.close()
+
+
+DEFAULT = default_plan("CPUExecutionProvider", 2)
+KEPT = Plan(2, 1, 2), [Measured(Plan(2, 1, 2), 50.0)]
+
+
+@pytest.mark.parametrize(
+    ("kept", "inherited", "fixed", "plan", "state", "source"),
+    [
+        (False, None, {}, DEFAULT, "waiting", "default"),
+        (False, Plan(4, 1, 1), {}, Plan(4, 1, 1), "waiting", "inherited"),
+        (True, None, {}, Plan(2, 1, 2), "tuned", "kept"),
+        (True, Plan(4, 1, 1), {}, Plan(2, 1, 2), "tuned", "kept"),
+        (True, None, {"tiny": {"lanes": 3}}, Plan(2, 3, 2), "tuned", "kept"),
+        (False, Plan(4, 1, 1), {"*": {"threads": 2}}, Plan(4, 1, 2), "waiting", "inherited"),
+        (False, None, {"other": {"lanes": 3}}, DEFAULT, "waiting", "default"),
+        (True, Plan(4, 1, 1), {"tiny": {"batch_size": 5, "lanes": 6, "threads": 1}}, Plan(5, 6, 1), "off", "settings"),
+    ],
+)
+def test_it_starts_on_the_best_plan_that_is_known_and_says_whence(
+    store: Path, kept: bool, inherited: Plan | None, fixed: dict[str, Any], plan: Plan, state: str, source: str
+) -> None:
+    tiny_model(store)
+    if kept:
+        plan_book().keep(load_tiny(store).plan_key, *KEPT)
+    backend = load_tiny(store, inherited=inherited, plans=fixed)
+    assert backend.plan == plan
+    told = backend.describe()["tuning"]
+    assert (told["state"], told["source"]) == (state, source)
+    assert bool(told["measured"]) is (source == "kept")
+
+
+def test_a_plan_of_other_files_or_another_runtime_is_not_its_own(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_model(store)
+    tiny_model(store, sharpness=10)
+    plan_book().keep(load_tiny(store).plan_key, *KEPT)
+    assert load_tiny(store).tuning.source == "kept"
+    monkeypatch.setattr("models.runtime.onnxruntime.__version__", "99")
+    assert load_tiny(store).tuning.source == "default"
+    monkeypatch.undo()
+    Repository(store).delete("tiny", "2")
+    assert load_tiny(store).tuning.source == "default"

@@ -1,0 +1,230 @@
+"""Plans are measured while nobody asks for anything, and at nobody's expense."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from service.activity import Activity
+from service.plans import PlanBook
+from service.registry import Registry
+from service.settings import load_settings
+from service.tuner import Tuner
+from service.tuning import Fixed, Plan, default_plan, search
+from tests.unit.service.stand_ins import Measurable, candidate, until
+
+Tune = Callable[..., Awaitable[Registry]]
+
+DEFAULT = default_plan("none", Measurable.cpus)
+
+
+def by_lanes(plan: Plan) -> float:
+    """The more lanes the better, which the default has most of."""
+    return 100.0 + plan.lanes
+
+
+ORDER = [tried.plan for tried in search("none", Measurable.cpus, Fixed(), by_lanes)]
+"""In which plans are tried."""
+
+
+def last_is_best(plan: Plan) -> float:
+    """The plan that is tried last is the fastest by far."""
+    return 1000.0 if plan == ORDER[-1] else by_lanes(plan)
+
+
+class Clock(Activity):
+    """Nobody has asked for `quiet` seconds, and a request ends that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 1000.0
+        self.asked = 0
+
+    @property
+    def quiet(self) -> float:
+        self.asked += 1
+        return self.seconds
+
+    def mark(self) -> None:
+        self.seconds = 0.0
+        super().mark()
+
+    async def looked_at(self) -> None:
+        """Wait until a tuner has thought about it anew, and again."""
+        seen = self.asked + 2
+        await until(lambda: self.asked > seen, "the tuner looks whether it is quiet")
+
+
+@pytest.fixture
+def activity(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    monkeypatch.setattr("service.tuner.QUIET_S", 0.01)
+    return Clock()
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> PlanBook:
+    return PlanBook(tmp_path / "plans", 4)
+
+
+@pytest.fixture
+async def tune(activity: Clock, book: PlanBook) -> AsyncIterator[Tune]:
+    """Serves backends of these plans, `a` and so on, and lets the tuner run until the end."""
+    ends: list[Callable[[], Awaitable[object]]] = []
+
+    async def begin(*tunables: Measurable) -> Registry:
+        registry = Registry(load_settings())
+        await registry.open({name: [candidate(name, "1", tunable=one)] for name, one in zip("abc", tunables, strict=False)})
+        task = asyncio.ensure_future(Tuner(registry, book, activity).run())
+
+        async def end() -> None:
+            activity.mark()
+            task.cancel()
+            await asyncio.wait([task])
+            await registry.close()
+
+        ends.append(end)
+        return registry
+
+    yield begin
+    for end in ends:
+        await end()
+
+
+async def test_the_best_plan_is_adopted_kept_and_told_of(tune: Tune, book: PlanBook) -> None:
+    tunable = Measurable(last_is_best)
+    registry = await tune(tunable)
+    await until(lambda: tunable.tuning.state == "tuned", "it is tuned")
+    assert tunable.adopted == [ORDER[-1]]
+    assert tunable.tuning.source == "measured"
+    assert [tried.plan for tried in tunable.tuning.measured] == tunable.tried == ORDER
+    await until(lambda: book.find(tunable.plan_key) is not None, "it is in the book")
+    assert book.find(tunable.plan_key) == (ORDER[-1], tunable.tuning.measured)
+    assert registry.get("a").plan == ORDER[-1]
+
+
+async def test_a_plan_that_is_best_already_is_not_changed_but_kept(tune: Tune, book: PlanBook) -> None:
+    tunable = Measurable()
+    await tune(tunable)
+    await until(lambda: book.find(tunable.plan_key) is not None, "it is in the book")
+    assert (tunable.tuning.state, tunable.adopted, tunable.plan) == ("tuned", [], DEFAULT)
+
+
+async def test_nothing_is_measured_until_it_has_been_quiet_for_a_while(tune: Tune, activity: Clock) -> None:
+    activity.mark()
+    tunable = Measurable()
+    await tune(tunable)
+    await activity.looked_at()
+    assert (tunable.tried, tunable.tuning.state) == ([], "waiting")
+    activity.seconds = 0.011
+    await until(lambda: tunable.tuning.state == "tuned", "it is tuned")
+
+
+async def test_nothing_is_measured_while_a_request_is_inside_however_long(tune: Tune, activity: Clock) -> None:
+    activity.mark()
+    first, second = Measurable(), Measurable()
+    registry = await tune(first, second)
+    with registry.get("b").admission.permit("slow"):
+        activity.seconds = 1000.0
+        await activity.looked_at()
+        assert first.tried == second.tried == []
+    await until(lambda: first.tuning.state == second.tuning.state == "tuned", "both are tuned")
+
+
+async def test_a_request_interrupts_at_once_and_what_was_measured_is_not_measured_again(tune: Tune, activity: Clock) -> None:
+    tunable = Measurable(hold=ORDER[1])
+    await tune(tunable)
+    await until(lambda: len(tunable.tried) == 2, "the second plan is measured")
+    assert tunable.tuning.state == "running"
+    activity.mark()
+    await until(lambda: tunable.tuning.state == "waiting", "it gives way")
+    await activity.looked_at()
+    assert tunable.tried == ORDER[:2], "it waits until it is quiet again"
+    tunable.hold = None
+    activity.seconds = 1000.0
+    await until(lambda: tunable.tuning.state == "tuned", "it is tuned")
+    assert tunable.tried == [*ORDER[:2], *ORDER[1:]], "only what was interrupted is measured twice"
+    assert [tried.plan for tried in tunable.tuning.measured] == ORDER
+
+
+async def test_a_request_that_came_long_before_interrupts_nothing(tune: Tune, activity: Clock) -> None:
+    stop = activity.until_next()
+    activity.mark()
+    assert stop.is_set()
+    activity.seconds = 1000.0
+    tunable = Measurable()
+    await tune(tunable)
+    await until(lambda: tunable.tuning.state == "tuned", "it is tuned")
+
+
+async def test_a_measurement_that_fails_leaves_the_plan_and_is_not_tried_again(
+    tune: Tune, book: PlanBook, activity: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_plan: Plan) -> float:
+        raise RuntimeError("out of memory")
+
+    broken, sound = Measurable(fail), Measurable()
+    sound.plan_key = ("another",)
+    await tune(broken, sound)
+    await until(lambda: broken.tuning.state == "off", "it gives up")
+    await until(lambda: sound.tuning.state == "tuned", "the next one is tuned all the same")
+    assert (broken.plan, broken.adopted, broken.tried) == (DEFAULT, [], ORDER[:1])
+    assert book.find(broken.plan_key) is None
+    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert vars(record)["backend"] == "a"
+    assert "out of memory" in caplog.text
+
+
+async def test_a_plan_that_can_not_be_adopted_is_not_kept_either(tune: Tune, book: PlanBook) -> None:
+    class Refusing(Measurable):
+        async def adopt(self, plan: Plan) -> None:
+            raise RuntimeError("no memory for a second session")
+
+    tunable = Refusing(last_is_best)
+    await tune(tunable)
+    await until(lambda: tunable.tuning.state == "off", "it gives up")
+    assert tunable.plan == DEFAULT
+    assert book.find(tunable.plan_key) is None
+
+
+@pytest.mark.parametrize("state", ["off", "tuned", "running"])
+async def test_what_does_not_wait_to_be_tuned_is_left_alone(tune: Tune, activity: Clock, state: str) -> None:
+    settled, waiting = Measurable(), Measurable()
+    settled.tuning.state = state  # type: ignore[assignment]
+    await tune(settled, waiting)
+    await until(lambda: waiting.tuning.state == "tuned", "the other one is tuned")
+    await activity.looked_at()
+    assert settled.tried == []
+
+
+async def test_what_the_settings_fix_is_not_tried_otherwise(tune: Tune) -> None:
+    tunable = Measurable()
+    tunable.fixed = Fixed(batch_size=3, lanes=2)
+    tunable.plan = tunable.fixed.apply(tunable.plan)
+    await tune(tunable)
+    await until(lambda: tunable.tuning.state == "tuned", "it is tuned")
+    assert {(plan.batch_size, plan.lanes) for plan in [*tunable.tried, tunable.plan]} == {(3, 2)}
+
+
+async def test_backends_are_measured_one_after_the_other(tune: Tune) -> None:
+    def alone(plan: Plan) -> float:
+        assert [one.tuning.state for one in tunables].count("running") == 1
+        return by_lanes(plan)
+
+    tunables = [Measurable(alone) for _ in range(3)]
+    await tune(*tunables)
+    await until(lambda: all(one.tuning.state == "tuned" for one in tunables), "all are tuned")
+
+
+async def test_a_version_that_was_retired_meanwhile_is_not_touched_any_more(tune: Tune, activity: Clock) -> None:
+    old, new = Measurable(last_is_best, hold=ORDER[1]), Measurable(last_is_best)
+    registry = await tune(old)
+    await until(lambda: len(old.tried) == 2, "the second plan is measured")
+    activity.mark()
+    await until(lambda: old.tuning.state == "waiting", "it gives way")
+    await registry.reload("a", [candidate("a", "2", tunable=new)])
+    activity.seconds = 1000.0
+    await until(lambda: new.tuning.state == "tuned", "the new version is tuned")
+    assert (len(old.tried), old.adopted, old.tuning.state) == (2, [], "waiting")
+    assert new.tried == ORDER, "on its own figures"
