@@ -1,0 +1,107 @@
+"""The commands of `python -m loadtest.bench`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from models.errors import ParallaxError, UsageError
+from models.workspace import models_dir
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)  # which would eat "[default: all]"
+
+
+@app.callback()
+def bench() -> None:
+    """Measure Parallax on this machine. Nothing here passes or fails: figures are printed, and kept with --write."""
+
+
+@app.command()
+def speed(
+    seconds: Annotated[float, typer.Option(min=0.5, help="Measured time of each round.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="How often everything is measured, in turn; medians are reported.")] = 5,
+    backends: Annotated[str, typer.Option(help="Names from the store, with commas between them [default: all].")] = "",
+    concurrency: Annotated[str, typer.Option(help="Numbers of connections, with commas between them.")] = "1,8,32,128",
+    images: Annotated[
+        str | None,
+        typer.Option(
+            help="Zip or folder of class folders to take 64 images from [default: the test set in the folder "
+            "PARALLAX_TEST_IMAGES, else generated ones]."
+        ),
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Where models are kept [default: PARALLAX_MODELS_DIR or models/store].")
+    ] = None,
+    write: Annotated[Path | None, typer.Option(help="Write the tables into this Markdown file, between its markers.")] = None,
+) -> None:
+    """Compare Parallax with the in-process limit, a tutorial's server and the floor of HTTP, on the CPU.
+
+    For each backend, in rounds that take turns: decoding and inference in process with the best plan, which is searched first;
+    `parallax serve` as it comes, tuned; a plain FastAPI server as tutorials write it; a server that does nothing. The load comes
+    from a process of its own, which checks every label. A round that other load on the machine disturbed is measured again.
+
+    Parallax gets images as raw bodies, the plain server as the forms that its framework's tutorial asks for.
+    """
+    from loadtest.bench import facts, report
+    from loadtest.bench.images import read_pictures
+    from loadtest.bench.measure import Disturbances
+    from loadtest.bench.speed import Options, Progress, compare, seconds_needed
+    from models.machine import usable_cpus
+    from models.repository import Repository
+
+    options = Options(seconds, rounds, _numbers(concurrency), usable_cpus())
+    repository = Repository(store or models_dir())
+    chosen = [repository.get(name) for name in _names(backends) or repository.names()]
+    if not chosen:
+        raise UsageError(f"{repository.root} holds no model to measure")
+    pictures = read_pictures(images)
+    console = Console() if sys.stdout.isatty() else Console(width=130)
+    disturbances = Disturbances()
+    sheets = []
+    with Bar(
+        TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console, refresh_per_second=1
+    ) as bar:  # drawn rarely: it runs beside what is measured
+        task = bar.add_task("", total=seconds_needed(options, len(chosen)))
+        progress = Progress(lambda text: bar.update(task, description=text), lambda over: bar.advance(task, over))
+        for stored in chosen:
+            sheets.append(report.sheet_of(compare(stored, pictures, options, disturbances, progress)))
+            sheets[-1].show(console)
+    console.print(f"{facts.machine()}. {report.noise_note(disturbances)}", highlight=False)
+    if disturbances.kept:
+        console.print("[yellow]Other processes ran meanwhile: measure again on a quiet machine before you quote this.[/]")
+    if write:
+        about = (
+            f"{facts.machine()}. Commit {facts.commit()}, {facts.today()}, `{facts.command(sys.argv[1:])}`. "
+            f"Medians of {rounds} rounds of {seconds:g} s; {report.noise_note(disturbances)}"
+        )
+        report.write_section(write, "speed", "\n\n".join([about, *(sheet.markdown().strip() for sheet in sheets)]))
+        console.print(f"written into {write}", highlight=False)
+
+
+def main() -> None:
+    """Run the command line. What was foreseen is a message and exit status 2, never a traceback."""
+    try:
+        app(prog_name="python -m loadtest.bench")
+    except ParallaxError as exc:
+        typer.secho(f"bench: {exc}", fg=typer.colors.RED, err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        numbers = sorted({int(number) for number in _names(text)})
+    except ValueError:
+        numbers = []
+    if not numbers or numbers[0] < 1:
+        raise UsageError(f"--concurrency {text!r} must be numbers of connections, such as 1,8,32")
+    return numbers
