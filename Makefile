@@ -6,7 +6,7 @@ export PARALLAX_DEVICE := $(DEVICE)
 endif
 SERVE_ROLE := $(if $(filter cuda,$(DEVICE)),serve-gpu,serve-cpu)
 
-.PHONY: help serve test check format openapi readme lock train-env train gpu-check clean
+.PHONY: help serve test bench check format openapi readme lock train-env train gpu-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,9 @@ openapi: ## Write docs/openapi.json anew, after a change of the API
 
 readme: ## Write the README's table of settings anew
 	@python=$$(scripts/env.sh dev) && exec "$$python" -m scripts.readme
+
+bench: ## Compare with the in-process limit and a plain server (ARGS="scenario swap" for what happens in production; --help)
+	@python=$$(scripts/env.sh dev) && exec "$$python" -m loadtest.bench $(if $(ARGS),$(ARGS),speed)
 
 lock: ## Bring requirements/*.txt up to date with pyproject.toml (UPGRADE=1 takes the newest versions)
 	@scripts/locks.sh $(if $(UPGRADE),--upgrade)

@@ -58,6 +58,12 @@ class Earliest:
         self._next = when
         self._timer = asyncio.get_running_loop().call_at(when, self._ring)
 
+    def stop(self) -> None:
+        """Call back no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._next, self._timer = -math.inf, None
+
     def _ring(self) -> None:
         self._next, self._timer = math.inf, None
         when = self._callback()

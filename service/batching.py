@@ -14,9 +14,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Generic, TypeVar
 
 from service.alarms import Earliest
+from service.domain import Batch, Release
 from service.errors import BackendFailed, Closing, DeadlineExceeded
 from service.fairness import FairQueue
 
@@ -24,20 +25,6 @@ log = logging.getLogger("parallax.batching")
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-
-Release: TypeAlias = Literal["idle", "busy", "full", "timer"]
-"""Why a batch started: a place was idle, a place became free, it was full, or `max_wait` ran out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What is told of every batch when it ends. Times in seconds."""
-
-    size: int
-    release: Release
-    longest_wait: float
-    ran: float
-    failed: bool
 
 
 @dataclass(eq=False, slots=True)
@@ -91,6 +78,11 @@ class Batcher(Generic[In, Out]):
         return len(self._running)
 
     @property
+    def _places(self) -> int:
+        """For the next batch: background work alone leaves a third of them to urgent work that may come."""
+        return self._max_in_flight if self._waiting.interactive.size else max(1, self._max_in_flight * 2 // 3)
+
+    @property
     def seconds_per_item(self) -> float:
         """How often an item leaves when every place is busy: a moving average, 0 before the first batch."""
         return self._seconds_per_item
@@ -127,17 +119,19 @@ class Batcher(Generic[In, Out]):
         self._start_batches("busy")
         while self._running:
             await asyncio.wait(self._running)
+        self._expiry.stop()
 
     def abandon(self) -> None:
         """Accept no more callers, and answer all at once with `Closing`: those who wait, and those whose batch is under way."""
         self._closing = True
-        while self._waiting.size:
-            self._refuse(self._waiting.pop(), Closing("The backend was closed before this image was classified."))
+        for caller in list(self._waiting):
+            self._waiting.discard(caller, caller.name, background=caller.background)
+            self._refuse(caller, Closing("The backend was closed before this image was classified."))
         for batch in self._running:
             batch.cancel()
 
     def _start_batches(self, release: Release) -> None:
-        while self._waiting.size and len(self._running) < self._max_in_flight:
+        while self._waiting.size and len(self._running) < self._places:
             full = self._waiting.size >= self._max_batch_size
             if self._max_wait and not full and release != "timer" and not self._closing:
                 self._set_timer()
@@ -158,8 +152,7 @@ class Batcher(Generic[In, Out]):
 
     def _set_timer(self) -> None:
         if self._timer is None:
-            oldest = min(caller.arrived for caller in self._waiting)  # fewer than a batch
-            left = oldest + self._max_wait - time.perf_counter()
+            left = min(caller.arrived for caller in self._waiting) + self._max_wait - time.perf_counter()
             self._timer = asyncio.get_running_loop().call_later(max(0.0, left), self._timer_ran_out)
 
     def _timer_ran_out(self) -> None:
@@ -170,8 +163,9 @@ class Batcher(Generic[In, Out]):
         """Form a batch of those who still wait for it."""
         now = asyncio.get_running_loop().time()
         callers: list[_Caller[In, Out]] = []
-        while self._waiting.size and len(callers) < self._max_batch_size:
-            caller = self._waiting.pop()
+        turns = self._waiting.choose()
+        while turns.size and len(callers) < self._max_batch_size:
+            caller = turns.pop()
             if caller.deadline is not None and caller.deadline <= now:
                 self._expire(caller)  # the loop was too busy for the timer itself
             if not caller.answer.done():  # neither cancelled nor expired

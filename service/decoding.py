@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from models import imaging
-from service.niceness import step_back
+from service.niceness import BIG_IMAGES, step_back
 
 Out = TypeVar("Out")
 
@@ -31,7 +31,7 @@ class Decoder:
         """`threads` for small images; big ones have one of their own."""
         self._limits = limits
         self._small = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-        self._big = ThreadPoolExecutor(1, thread_name_prefix="decode-big", initializer=step_back)
+        self._big = ThreadPoolExecutor(1, thread_name_prefix="decode-big", initializer=step_back, initargs=(BIG_IMAGES,))
 
     async def run(self, prepare: Callable[[bytes], Out], data: bytes) -> Decoded[Out]:
         """Prepare one image. Raises `ImageError`; what its header gives away costs no thread."""

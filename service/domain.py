@@ -1,7 +1,7 @@
 """The values that travel through the service."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,21 @@ class Identity:
     precision: str
     provider: str
     labels: tuple[str, ...]
+
+
+Release: TypeAlias = Literal["idle", "busy", "full", "timer"]
+"""Why a batch started: a place was idle, a place became free, it was full, or `max_wait` ran out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is told of every batch when it ends. Times in seconds."""
+
+    size: int
+    release: Release
+    longest_wait: float
+    ran: float
+    failed: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,47 +11,48 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 BACKGROUND_TURN = 20
-"""One turn in so many goes to background work while interactive work waits, so that a scoring run gets on even then."""
+"""One batch in so many is of background work while interactive work waits, so that a scoring run gets on even then."""
 
 
 class FairQueue(Generic[Item]):
     """Items that wait. Each is hashable and stands in the queue once."""
 
     def __init__(self) -> None:
-        self._interactive = _Turns[Item]()
-        self._background = _Turns[Item]()
-        self._since_background = 0
-        self.size = 0
+        self.interactive = Turns[Item]()
+        self.background = Turns[Item]()
+        self._passed_over = 0
+
+    @property
+    def size(self) -> int:
         """How many wait."""
+        return self.interactive.size + self.background.size
 
     def __iter__(self) -> Iterator[Item]:
         """All, in no particular order."""
-        for turns in (self._interactive, self._background):
-            yield from turns
+        yield from self.interactive
+        yield from self.background
 
     def push(self, item: Item, caller: str, *, background: bool) -> None:
         """Put an item at the end of its caller's queue."""
-        (self._background if background else self._interactive).push(item, caller)
-        self.size += 1
-
-    def pop(self) -> Item:
-        """Take the item whose turn it is. Raises `IndexError` if nothing waits."""
-        turns = self._interactive
-        if self._background.size:
-            self._since_background += 1
-            if not turns.size or self._since_background >= BACKGROUND_TURN:
-                self._since_background = 0
-                turns = self._background
-        item = turns.pop()
-        self.size -= 1
-        return item
+        (self.background if background else self.interactive).push(item, caller)
 
     def discard(self, item: Item, caller: str, *, background: bool) -> None:
         """Take an item out wherever it stands; if it was taken already, do nothing."""
-        self.size -= (self._background if background else self._interactive).discard(item, caller)
+        (self.background if background else self.interactive).discard(item, caller)
+
+    def choose(self) -> "Turns[Item]":
+        """Whose turn the next batch is: one kind's alone, so that urgent images do not wait for a batch that others fill."""
+        if not self.background.size:
+            return self.interactive
+        if self.interactive.size:
+            self._passed_over += 1
+            if self._passed_over < BACKGROUND_TURN:
+                return self.interactive
+        self._passed_over = 0
+        return self.background
 
 
-class _Turns(Generic[Item]):
+class Turns(Generic[Item]):
     """Round robin over callers; the first of the dictionary is next."""
 
     def __init__(self) -> None:
@@ -63,10 +64,12 @@ class _Turns(Generic[Item]):
             yield from items
 
     def push(self, item: Item, caller: str) -> None:
+        """Put an item at the end of its caller's queue."""
         self._callers.setdefault(caller, OrderedDict())[item] = None
         self.size += 1
 
     def pop(self) -> Item:
+        """Take the item whose turn it is. Raises `IndexError` if nothing waits."""
         if not self.size:
             raise IndexError("nothing waits")
         caller, items = next(iter(self._callers.items()))
@@ -78,12 +81,12 @@ class _Turns(Generic[Item]):
             del self._callers[caller]
         return item
 
-    def discard(self, item: Item, caller: str) -> int:
+    def discard(self, item: Item, caller: str) -> None:
+        """Take an item out, if it is there."""
         items = self._callers.get(caller)
         if items is None or item not in items:
-            return 0
+            return
         del items[item]
         self.size -= 1
         if not items:
             del self._callers[caller]
-        return 1

@@ -5,12 +5,16 @@ import sys
 import threading
 from contextlib import suppress
 
-STEPS = 10
-"""Down in the scheduler's favour: a tenth of an ordinary thread's share while both want the processor."""
+LOADING = 10
+"""Steps down in the scheduler's favour for who loads a new version: a tenth of an ordinary thread's share in a full house."""
+
+BIG_IMAGES = 4
+"""For who decodes big images: four tenths, since somebody waits for them."""
 
 
-def step_back() -> None:
+def step_back(steps: int) -> None:
     """Lower the calling thread's priority, and that of threads it will make. Only Linux has priorities for threads."""
     if sys.platform == "linux":
+        thread = threading.get_native_id()
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), STEPS)
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + steps)

@@ -11,7 +11,7 @@ from models.errors import ModelError
 from service.backends.base import Backend, Candidate
 from service.domain import Identity
 from service.errors import ConfigurationError, NotReady, UnknownBackend, UnknownVersion
-from service.niceness import step_back
+from service.niceness import LOADING, step_back
 from service.running import OnBatch, Running
 from service.settings import Settings
 
@@ -38,7 +38,7 @@ class Registry:
         self._failures: dict[str, list[Failure]] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self._one_at_a_time = asyncio.Lock()
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader", initializer=step_back)
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader", initializer=step_back, initargs=(LOADING,))
         self._default_given = "default_backend" in settings.model_fields_set
 
     @property

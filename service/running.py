@@ -8,8 +8,8 @@ from typing import Any
 
 from service.admission import Admission
 from service.backends.base import Backend, Candidate
-from service.batching import Batch, Batcher
-from service.domain import Identity, Inferred
+from service.batching import Batcher
+from service.domain import Batch, Identity, Inferred
 from service.settings import Settings
 from service.tuning import Plan
 

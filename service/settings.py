@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     grace_s: int = Field(default=25, ge=0)
     """On SIGTERM, how long accepted requests may take to finish. Kubernetes kills after 30 s by default."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """`info` logs start, stop and every refused request; `debug` logs every request."""
+    """`info` logs start, stop and requests that were not answered, but for 429, which is counted; `debug` logs every request."""
     fake: FakeSettings = FakeSettings()
 
     @model_validator(mode="after")

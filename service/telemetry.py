@@ -18,8 +18,7 @@ from prometheus_client import (
 )
 from pythonjsonlogger.json import JsonFormatter
 
-from service.batching import Batch
-from service.domain import Identity, Timings
+from service.domain import Batch, Identity, Timings
 from service.errors import ConfigurationError
 from service.settings import Settings
 

@@ -82,6 +82,41 @@ def speed(
         console.print(f"written into {write}", highlight=False)
 
 
+@app.command()
+def scenario(
+    names: Annotated[list[str] | None, typer.Argument(help="swap, neighbours or overload [default: all three].")] = None,
+    backend: Annotated[str, typer.Option(help="Name from the store.")] = "cnn",
+    images: Annotated[str | None, typer.Option(help="As for `speed`.")] = None,
+    store: Annotated[Path | None, typer.Option(help="As for `speed`.")] = None,
+    write: Annotated[Path | None, typer.Option(help="As for `speed`: each scenario has a section of its own.")] = None,
+) -> None:
+    """Play what happens in production: what callers notice of it.
+
+    swap: 70 % of capacity for a minute, while a new version comes every 2 s and a corrupt one every 5 s. neighbours: small
+    images beside 20-megapixel and broken ones. overload: a noisy caller sends 2 and 5 times what the service can do, beside
+    a polite one; then interactive requests beside background ones.
+    """
+    from loadtest.bench import facts, report
+    from loadtest.bench.scenarios import KEYED, SCENARIOS
+    from loadtest.bench.stage import open_stage
+    from models.repository import Repository
+
+    chosen = names or list(SCENARIOS)
+    if unknown := [name for name in chosen if name not in SCENARIOS]:
+        raise UsageError(f"there is no scenario {unknown[0]!r}; there are: {', '.join(SCENARIOS)}")
+    stored = Repository(store or models_dir()).get(backend)
+    console = Console() if sys.stdout.isatty() else Console(width=130)
+    for name in chosen:
+        console.print(f"{name}: this takes about a minute or two", highlight=False)
+        with open_stage(stored, images, keyed=name in KEYED) as stage:
+            sheet = SCENARIOS[name](stage)
+        sheet.show(console)
+        if write:
+            about = f"{facts.machine()}. Commit {facts.commit()}, {facts.today()}, `{facts.command(sys.argv[1:])}`."
+            report.write_section(write, name, f"{about}\n\n{sheet.markdown()}")
+            console.print(f"written into {write}", highlight=False)
+
+
 def main() -> None:
     """Run the command line. What was foreseen is a message and exit status 2, never a traceback."""
     try:

@@ -40,8 +40,10 @@ def served_variant(stored: StoredModel) -> Variant:
 
 
 @contextmanager
-def parallax(store: Path, folder: Path, **settings: object) -> Iterator[Server]:
+def parallax(store: Path, folder: Path, key: str = "", **settings: object) -> Iterator[Server]:
     """`parallax serve` with default settings on a CPU, tuned. `settings`: lower-case names of `service/settings.py`.
+
+    `key`: an API key for asking how it is, if the settings demand one.
 
     Raises `BenchError` if it does not listen and settle in time, or does not end well.
     """
@@ -54,7 +56,7 @@ def parallax(store: Path, folder: Path, **settings: object) -> Iterator[Server]:
     with _stopped(server):
         url = httpx.URL(str(wait_until(lambda: _logged(server.log, "listening"), server, "said where it listens")["url"]))
         server.port = url.port or 80
-        wait_until(lambda: _settled(server), server, "tuned itself", TUNING_S)
+        wait_until(lambda: _settled(server, key), server, "tuned itself", TUNING_S)
         yield server
 
 
@@ -144,9 +146,13 @@ def _logged(log: Path, message: str) -> dict[str, Any] | None:
     return None
 
 
-def _settled(server: Server) -> bool:
+def _settled(server: Server, key: str) -> bool:
     with httpx.Client(trust_env=False, timeout=30) as client:
-        backends = client.get(f"{server.url}/v1/backends").raise_for_status().json()["backends"]
+        backends = (
+            client.get(f"{server.url}/v1/backends", headers={"X-API-Key": key} if key else {})
+            .raise_for_status()
+            .json()["backends"]
+        )
     failed = next((backend for backend in backends if backend["state"] == "failed"), None)
     if failed:
         raise BenchError(f"Parallax can't serve {failed['name']}: {failed.get('reason')}")

@@ -86,3 +86,13 @@ def label_pictures(files: Sequence[bytes], model: OnnxModel, spec: InputSpec, la
         if first - second >= MARGIN:
             known.append(Known(data, labels[int(scores.argmax())]))
     return known
+
+
+def big_jpeg(width: int, height: int) -> bytes:
+    """A photograph of a big camera, as far as a decoder is concerned: 4:2:0, a few megabytes."""
+    random = np.random.default_rng(1)
+    coarse = random.integers(0, 256, (height // 32, width // 32, 3), np.uint8)
+    picture = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()

@@ -159,6 +159,12 @@ def peak_memory_mb(pids: Iterable[int]) -> float:
     return kilobytes * 1024 / 1e6
 
 
+def resident_mb(pids: Iterable[int]) -> float:
+    """Memory that processes hold now."""
+    pages = sum(int((PROC / str(pid) / "statm").read_text().split()[1]) for pid in pids)
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 def forget_peak(pids: Iterable[int]) -> None:
     """Let VmHWM start anew at what is resident now (proc(5), clear_refs), where the kernel allows it."""
     for pid in pids:

@@ -5,6 +5,7 @@ import logging
 import re
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from fastapi.exceptions import RequestValidationError
 from starlette.requests import ClientDisconnect
@@ -86,10 +87,17 @@ class Edge:
     def _tell(self, scope: Scope, request_id: str, status: int, caller: str, seconds: float) -> None:
         route = scope["route"].path if "route" in scope else "other"
         self._metrics.leave(route, status)
-        level = logging.DEBUG if status < 400 else logging.ERROR if status >= 500 and status not in (503, 504) else logging.INFO
+        level = _level(status)
         if log.isEnabledFor(level):
             fields = {"method": scope["method"], "path": scope["path"], "status": status, "ms": round(seconds * 1000, 2)}
             log.log(level, "request", extra=fields | {"request_id": request_id, "caller": caller})
+
+
+def _level(status: int) -> int:
+    """What is counted by the thousand is not logged one by one: successes, and refusals of too many requests."""
+    if status < 400 or status == HTTPStatus.TOO_MANY_REQUESTS:
+        return logging.DEBUG
+    return logging.ERROR if status >= 500 and status not in (503, 504) else logging.INFO
 
 
 def _address(scope: Scope) -> str:

@@ -99,9 +99,9 @@ class OnnxBackend:
 
     @property
     def max_in_flight(self) -> int:
-        """The plan's lanes, and as many batches again, if they are short, that wait at the lanes' door."""
+        """The plan's lanes, and one batch more, if they are short, that waits at the lanes' door."""
         short = self.plan.batch_size * self._seconds < PREFETCH_BELOW_S
-        return self.plan.lanes * (2 if short else 1)
+        return self.plan.lanes + (1 if short else 0)
 
     async def start(self) -> None:
         """Make the lanes, here and not where it was loaded: threads inherit the niceness of who makes them."""
@@ -146,10 +146,11 @@ class OnnxBackend:
         }
 
     async def close(self) -> None:
-        """End the lanes' threads, without waiting for one that hangs."""
+        """End the lanes' threads, without waiting for one that hangs, and let go of the session, whoever still knows of this."""
         self._closed = True
         if self._lanes is not None:
             self._lanes.close()
+        self._inference.close()
 
     def measure(self, plan: Plan, stop: threading.Event) -> float:
         """Decode and infer a golden image over and over on as many threads as the plan has lanes."""

@@ -10,7 +10,8 @@ from typing import Any
 from unittest import mock
 
 from service import batching
-from service.batching import Batch, Batcher
+from service.batching import Batcher
+from service.domain import Batch
 
 
 class Stop(BaseException):

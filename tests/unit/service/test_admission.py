@@ -1,7 +1,7 @@
 """Permits: none is lost, none is given twice, and who is refused is told when to come back."""
 
 import asyncio
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given
@@ -60,6 +60,14 @@ def enter_all(stack: ExitStack, admission: Admission, caller: str) -> int:
     raise AssertionError("the bound does not hold")
 
 
+def admits(admission: Admission, caller: str) -> bool:
+    try:
+        admission.check(caller)
+    except QueueFull:
+        return False
+    return True
+
+
 @given(max_queue=st.integers(1, 300))
 def test_one_caller_alone_gets_eight_places_of_nine_and_never_the_last(max_queue: int) -> None:
     with ExitStack() as stack:
@@ -81,16 +89,18 @@ def test_a_newcomer_gets_in_beside_any_greedy_caller_and_whoever_was_there_befor
             pass
 
 
-@given(max_queue=st.integers(20, 300), greedy=st.integers(2, 6))
-def test_greedy_callers_end_up_with_equal_parts(max_queue: int, greedy: int) -> None:
+@given(asking=st.lists(st.sampled_from("abcd"), max_size=80), max_queue=st.integers(1, 60))
+def test_who_holds_fewer_places_is_never_refused_where_who_holds_more_is_let_in(asking: list[str], max_queue: int) -> None:
+    held = dict.fromkeys("abcd", 0)
     with ExitStack() as stack:
         admission = Admission(max_queue, lambda: 0.0)
-        taken = [0] * greedy
-        for turn in range(greedy * max_queue):
-            with suppress(QueueFull):
-                stack.enter_context(admission.permit(f"greedy {turn % greedy}"))
-                taken[turn % greedy] += 1
-        assert max(taken) - min(taken) <= 1
+        for caller in asking:
+            welcome = [name for name in held if admits(admission, name)]
+            refused = [name for name in held if name not in welcome]
+            assert max((held[name] for name in welcome), default=0) <= min((held[name] for name in refused), default=max_queue)
+            if caller in welcome:
+                stack.enter_context(admission.permit(caller))
+                held[caller] += 1
 
 
 def test_who_has_too_many_places_is_told_so_and_gets_another_when_one_is_done() -> None:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from service.batching import Batch, Batcher
+from service.batching import Batcher
+from service.domain import Batch
 from service.errors import Closing, DeadlineExceeded
 from tests.unit.service.batcher_bench import Bench, StillLoop, Stop
 

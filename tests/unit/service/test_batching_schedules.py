@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from service.batching import Batch
+from service.domain import Batch
 from service.errors import BackendFailed, Closing, DeadlineExceeded
 from tests.unit.service.batcher_bench import Bench, Running, Stop
 

@@ -12,7 +12,7 @@ from models.errors import ImageTooLarge, UnsupportedImage
 from models.imaging import Limits
 from service.backends.base import Candidate
 from service.decoding import BIG_PIXELS, Decoder
-from service.niceness import STEPS, step_back
+from service.niceness import BIG_IMAGES, LOADING, step_back
 from service.registry import Registry
 from service.settings import load_settings
 from service.tuning import Plan
@@ -39,9 +39,9 @@ def priority(_data: bytes = b"") -> int:
     return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
 
-def stepped_back() -> int:
+def stepped_back(steps: int) -> int:
     """What a thread of ours has that stood back, however nice the tests are themselves."""
-    return min(19, priority() + STEPS)
+    return min(19, priority() + steps)
 
 
 def name(_data: bytes) -> str:
@@ -59,7 +59,7 @@ async def test_small_images_and_big_ones_are_decoded_on_threads_of_their_own(dec
 @linux
 async def test_the_thread_for_big_images_stands_back_and_those_for_small_ones_do_not(decoder: Decoder) -> None:
     ours = priority()
-    assert (await decoder.run(priority, BIG)).value == stepped_back()
+    assert (await decoder.run(priority, BIG)).value == stepped_back(BIG_IMAGES)
     assert (await decoder.run(priority, SMALL)).value == ours
     assert priority() == ours
 
@@ -69,7 +69,7 @@ def test_threads_of_a_thread_that_stood_back_stand_back_too() -> None:
     found: list[int] = []
 
     def outer() -> None:
-        step_back()
+        step_back(3)
         inner = threading.Thread(target=lambda: found.append(priority()))
         inner.start()
         inner.join()
@@ -77,13 +77,13 @@ def test_threads_of_a_thread_that_stood_back_stand_back_too() -> None:
     thread = threading.Thread(target=outer)
     thread.start()
     thread.join()
-    assert found == [stepped_back()]
+    assert found == [stepped_back(3)]
 
 
 def test_where_threads_have_no_priority_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "setpriority", lambda *_: pytest.fail("it would lower the whole process"))
     monkeypatch.setattr("service.niceness.sys.platform", "darwin")
-    step_back()
+    step_back(3)
 
 
 def test_a_sandbox_that_forbids_it_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def test_a_sandbox_that_forbids_it_is_no_error(monkeypatch: pytest.MonkeyPatch) 
         raise PermissionError
 
     monkeypatch.setattr(os, "setpriority", forbid)
-    step_back()
+    step_back(3)
 
 
 @linux
@@ -109,7 +109,7 @@ async def test_versions_are_loaded_by_a_thread_that_stands_back_but_start_where_
 
     registry = Registry(load_settings())
     await registry.open({"a": [Candidate("1", load)]})
-    assert seen == {"loaded": stepped_back(), "started": priority()}
+    assert seen == {"loaded": stepped_back(LOADING), "started": priority()}
     await registry.close()
 
 

@@ -59,7 +59,7 @@ class Naive:
 
 
 def drain(queue: FairQueue[str]) -> list[str]:
-    return [queue.pop() for _ in range(queue.size)]
+    return [queue.choose().pop() for _ in range(queue.size)]
 
 
 def filled(interactive: Sequence[str] = (), background: Sequence[str] = ()) -> FairQueue[str]:
@@ -80,7 +80,7 @@ def test_in_whatever_order_items_come_and_go_the_next_one_is_that_of_the_rules(m
             queue.push(number, caller, background=background)
             naive.push(number, caller, background)
         elif move == "pop" and naive.waiting:
-            assert queue.pop() == naive.pop()
+            assert queue.choose().pop() == naive.pop()
         elif move == "discard":  # one that waits, or one that was taken long ago
             item, whose, back = (
                 naive.waiting[choice % len(naive.waiting)] if naive.waiting and choice % 4 else (-1, caller, background)
@@ -89,7 +89,7 @@ def test_in_whatever_order_items_come_and_go_the_next_one_is_that_of_the_rules(m
             naive.discard(item, whose, back)
         assert queue.size == len(naive.waiting)
         assert sorted(queue) == sorted(item for item, _, _ in naive.waiting)
-    assert [queue.pop() for _ in range(queue.size)] == [naive.pop() for _ in range(len(naive.waiting))]
+    assert [queue.choose().pop() for _ in range(queue.size)] == [naive.pop() for _ in range(len(naive.waiting))]
 
 
 def test_callers_take_turns_and_each_ones_items_keep_their_order() -> None:
@@ -98,7 +98,7 @@ def test_callers_take_turns_and_each_ones_items_keep_their_order() -> None:
 
 def test_who_comes_back_stands_at_the_end() -> None:
     queue = filled(["a1", "b1", "c1"])
-    assert queue.pop() == "a1"
+    assert queue.choose().pop() == "a1"
     queue.push("a2", "a", background=False)
     assert drain(queue) == ["b1", "c1", "a2"]
 
@@ -118,7 +118,7 @@ def test_nobody_waits_more_than_one_turn_of_every_other_caller_for_each_of_their
         if move == "push":
             queue.push(f"{caller}{half + number}", caller, background=False)
         else:
-            popped.append(queue.pop())
+            popped.append(queue.choose().pop())
     popped += drain(queue)
     before = popped[: popped.index(f"me{own}")]
     assert all(sum(item[0] == caller for item in before) <= own + 1 for caller in "abc")
@@ -160,5 +160,5 @@ def test_an_empty_queue_has_no_turn_to_give() -> None:
     queue = filled(["a1"], ["b1"])
     drain(queue)
     with pytest.raises(IndexError):
-        queue.pop()
+        queue.choose().pop()
     assert list(queue) == []

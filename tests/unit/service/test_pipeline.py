@@ -23,7 +23,7 @@ from service.running import Running
 from service.settings import load_settings
 from service.telemetry import Metrics
 from tests.support.images import encoded, plain
-from tests.unit.service.stand_ins import Fake, candidate, fake_of, until
+from tests.unit.service.stand_ins import Fake, candidate, fake_of, soon, until
 
 
 @dataclass
@@ -61,8 +61,9 @@ async def test_a_deadline_that_passes_while_the_image_is_decoded_is_answered_the
     go_on = threading.Event()
     monkeypatch.setattr(service.running.backend, "prepare", lambda _data: go_on.wait())
     try:
+        late = Asker(deadline=asyncio.get_running_loop().time() + 0.01)
         with pytest.raises(DeadlineExceeded):
-            await service.pipeline.classify(plain(0), asker=Asker(deadline=asyncio.get_running_loop().time() + 0.01))
+            await soon(service.pipeline.classify(plain(0), asker=late))
         assert service.running.admission.held == 0
     finally:
         go_on.set()

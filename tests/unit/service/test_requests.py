@@ -199,6 +199,14 @@ async def test_a_quick_answer_costs_no_task(connection: Connection) -> None:
     assert connection.asked == 0
 
 
+async def test_nobody_listens_on_behalf_of_an_answer_that_was_given(connection: Connection) -> None:
+    async with UnlessGone(connection.receive, connection.alarms):
+        pass
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert connection.asked == 0
+
+
 async def test_a_connection_that_breaks_in_another_way_cancels_nobody(connection: Connection) -> None:
     connection.error = RuntimeError("the server's own")
     connection.hung_up.set()

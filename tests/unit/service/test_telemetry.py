@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from prometheus_client import generate_latest
 from pythonjsonlogger.json import JsonFormatter
 
-from service.batching import Batch
-from service.domain import Identity, Timings
+from service.domain import Batch, Identity, Timings
 from service.telemetry import FLUSH_AT, Metrics, configure_logging, milliseconds, server_timing
 
 CNN = Identity("cnn", "onnx", "2", "int8", "CPUExecutionProvider", ("sea", "forest"))
@@ -112,13 +111,16 @@ def test_a_version_that_comes_back_on_another_provider_has_one_provider() -> Non
 
 def test_requests_are_counted_by_route_and_status() -> None:
     metrics = Metrics()
-    for status in (200, 200, 429):
+    for _ in range(4):
         metrics.enter()
-        assert value(metrics, "parallax_requests_in_progress") == 1
+    for status in (200, 200, 429):
         metrics.leave("/v1/classify", status)
-    assert value(metrics, "parallax_requests_in_progress") == 0
+    assert value(metrics, "parallax_requests_in_progress") == 1
     assert value(metrics, "parallax_requests_total", route="/v1/classify", status="200") == 2
     assert value(metrics, "parallax_requests_total", route="/v1/classify", status="429") == 1
+    metrics.leave("/v1/classify", 200)
+    assert value(metrics, "parallax_requests_total", route="/v1/classify", status="200") == 3
+    assert value(metrics, "parallax_requests_in_progress") == 0
 
 
 def test_two_applications_in_one_process_count_apart() -> None:

@@ -1,0 +1,79 @@
+"""Where a scenario plays: Parallax on one backend, and streams of requests to it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from loadtest.bench.contenders import ask_parallax, copy_version, parallax, served_variant
+from loadtest.bench.images import Known, label_pictures, read_pictures
+from loadtest.bench.jobs import Job, Latencies, Outcome, Request, Stream
+from loadtest.bench.measure import GENERATOR
+from loadtest.bench.processes import BenchError, Child, Server
+from models.repository import StoredModel
+from models.runtime import OnnxModel
+
+KEYS = {"polite": "polite-key-of-16-characters", "noisy": "noisy-key-of-16-characters"}
+CONNECTIONS = 32
+CAPACITY_S = 6.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A server with what a scenario needs to load it."""
+
+    server: Server
+    stored: StoredModel
+    store: Path
+    known: Sequence[Known]
+
+    def ask(self, caller: str = "", **headers: str) -> list[Request]:
+        """Small images, checked."""
+        return ask_parallax(self.stored.card.name, self.known, **({"X-API-Key": KEYS[caller]} if caller else {}), **headers)
+
+    def play(self, seconds: float, streams: Sequence[Stream]) -> dict[str, Outcome]:
+        """Run streams and tell of each by its name. Raises `BenchError` if a reply was wrong."""
+        job = Job(self.server.host, self.server.port, seconds, streams)
+        with Child(GENERATOR, job.to_json()) as child:
+            outcomes = [Outcome.from_values(values) for values in child.wait_for("result")["outcomes"]]
+        wrong = [outcome.wrong_sample for outcome in outcomes if outcome.wrong]
+        if wrong:
+            raise BenchError(f"a reply was wrong: {wrong[0]}")
+        return {outcome.name: outcome for outcome in outcomes}
+
+    def capacity(self, caller: str = "") -> Outcome:
+        """As much as it does for callers who wait for each reply."""
+        return self.play(CAPACITY_S, [Stream("full", self.ask(caller), CONNECTIONS)])["full"]
+
+
+@contextmanager
+def open_stage(stored: StoredModel, images: str | None, *, keyed: bool) -> Iterator[Stage]:
+    """Parallax on one backend. `keyed`: callers are told apart by their keys."""
+    pictures = read_pictures(images)
+    variant = served_variant(stored)
+    known = label_pictures(
+        pictures.files, OnnxModel(stored.folder / variant.file, threads=1), stored.card.input, stored.card.labels
+    )
+    keys = {"api_keys": ",".join(f"{name}:{key}" for name, key in KEYS.items())} if keyed else {}
+    with TemporaryDirectory(prefix="bench-") as folder:
+        store = copy_version(stored, Path(folder) / "store")
+        with parallax(store, Path(folder) / "parallax", key=KEYS["polite"] if keyed else "", **keys) as server:
+            yield Stage(server, stored, store, known)
+
+
+def figures(outcome: Outcome) -> list[str]:
+    """Requests/s, p50, p99 in milliseconds, and what was not answered with 200."""
+    fine = ok(outcome)
+    lost = [f"{outcome.not_sent} not sent"] if outcome.not_sent else []
+    lost += [f"{outcome.unanswered} unanswered"] if outcome.unanswered else []
+    lost += [f"{count} {kind}" for kind, count in outcome.errors.items()]
+    refused = ", ".join([*(f"{count} x {status}" for status, count in outcome.statuses.items() if status != "200"), *lost])
+    return [f"{outcome.rate:,.0f}", f"{fine.p50:.1f}", f"{fine.p99:.1f}", refused or "none"]
+
+
+def ok(outcome: Outcome) -> Latencies:
+    """Of the replies with 200. Raises `BenchError` if there was none."""
+    if outcome.ok is None:
+        raise BenchError(f"{outcome.name!r} never got a 200: {outcome.other_sample or dict(outcome.errors)}")
+    return outcome.ok
