@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 from service.activity import Activity
 from service.backends.base import Tunable
+from service.errors import Closing
 from service.lanes import Interrupted
 from service.plans import PlanBook
 from service.registry import Registry
@@ -66,6 +67,8 @@ class Tuner:
         except Interrupted:
             tunable.tuning.state = "waiting"
             return
+        except Closing:
+            return  # another version took its place meanwhile
         except Exception:
             log.exception("tuning failed; the plan stays", extra={"backend": running.identity.name})
             tunable.tuning.state = "off"

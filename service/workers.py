@@ -118,10 +118,15 @@ class Supervisor:
             line.close()
             worker.join()
             multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
-            if not self._stopping:
+            if not self._stopped():
                 log.error("a worker died; another takes its place", extra={"pid": worker.pid, "status": worker.exitcode})
                 threading.Event().wait(RESTART_AFTER_S)
                 self._start(number, port, folder)
+                if self._stopped():  # meanwhile
+                    self._end()
+
+    def _stopped(self) -> bool:
+        return self._stopping  # a signal may have set it since it was last looked at
 
     def _stop(self, number: int, _frame: object) -> None:
         log.info("stopping", extra={"signal": signal.Signals(number).name, "grace_s": self._settings.grace_s})

@@ -46,10 +46,6 @@ class Inference:
             outcomes.insert(place, error)
         return outcomes
 
-    def close(self) -> None:
-        """Give the session's memory back as soon as the last batch has ended."""
-        del self.model
-
     def load(self, data: bytes) -> imaging.Pixels:
         """Decode and resize an image of any size that is accepted. Raises `ImageError`."""
         return imaging.load(data, self._spec, self._limits)

@@ -15,7 +15,7 @@ from service.backends.base import Tunable, Tuning
 from service.backends.devices import Device, cuda_missing
 from service.backends.inference import Inference, Item, Outcome
 from service.domain import Identity
-from service.errors import BackendFailed, ConfigurationError
+from service.errors import BackendFailed, Closing, ConfigurationError
 from service.lanes import Lanes, throughput
 from service.plans import PlanBook
 from service.settings import Settings
@@ -46,9 +46,8 @@ class OnnxBackend:
         self._sample = golden.images(stored.folder / card.golden.file)[0]
         self._lanes: Lanes[Item, Outcome] | None = None
         model = OnnxModel(self._path, threads=1, providers=device.providers)
-        self._inference = Inference(model, card.input, self._limits)
+        self._inference: Inference | None = Inference(model, card.input, self._limits)
         self._seconds = 0.0
-        self._closed = False
         self.identity = Identity(card.name, "onnx", card.version, variant.precision, model.provider, tuple(card.labels))
         self.cpus = device.cpus
         self.fixed = settings.fixed_plan(card.name)
@@ -69,7 +68,8 @@ class OnnxBackend:
         variant = _choose_variant(stored, settings, "cuda" if device.provider == CUDA_PROVIDER else "cpu")
         stored.verify([variant, card.golden])  # what is served: the Keras original may be left at home
         backend = cls(stored, variant, settings, device)
-        model = backend._inference.model
+        inference = backend._open()
+        model = inference.model
         if model.provider != device.provider:
             note = cuda_missing(f"the session for {variant.file} fell back to {model.provider}")
             if settings.device == "cuda":
@@ -78,7 +78,7 @@ class OnnxBackend:
         if model.classes not in (None, len(card.labels)):
             raise BrokenModel(f"{variant.file} gives {model.classes} scores for {len(card.labels)} labels")
         golden.check(stored.folder / card.golden.file, card.input, variant.precision, model.run, model.provider)
-        backend._seconds = backend._inference.warm()
+        backend._seconds = inference.warm()
         backend._plan_from(book, inherited)
         return backend
 
@@ -109,19 +109,20 @@ class OnnxBackend:
 
     async def adopt(self, plan: Plan) -> None:
         """Go over to a plan: a session with as many threads, if it has another number, and new lanes."""
-        if plan.threads != self._inference.model.threads:
-            self._inference = await asyncio.to_thread(self._session, plan.threads)
-        if self._closed:
-            return
+        inference = self._open()
+        if plan.threads != inference.model.threads:
+            inference = await asyncio.to_thread(self._session, plan.threads)
+        self._open()
+        self._inference = inference
         before = self._lanes
         self.plan = plan
-        self._lanes = Lanes(self._inference, plan.lanes, self.identity.name)
+        self._lanes = Lanes(inference, plan.lanes, self.identity.name)
         if before is not None:
             before.close()
 
     def prepare(self, data: bytes) -> imaging.Pixels:
         """Decode and resize to the model's input."""
-        return self._inference.load(data)
+        return self._open().load(data)
 
     def infer(self, batch: Sequence[Item]) -> Awaitable[Sequence[Outcome]]:
         """Run one batch on a lane."""
@@ -147,16 +148,21 @@ class OnnxBackend:
 
     async def close(self) -> None:
         """End the lanes' threads, without waiting for one that hangs, and let go of the session, whoever still knows of this."""
-        self._closed = True
         if self._lanes is not None:
             self._lanes.close()
-        self._inference.close()
+        self._inference = None
 
     def measure(self, plan: Plan, stop: threading.Event) -> float:
         """Decode and infer a golden image over and over on as many threads as the plan has lanes."""
-        work = self._inference if plan.threads == self._inference.model.threads else self._session(plan.threads)
+        inference = self._open()
+        work = inference if plan.threads == inference.model.threads else self._session(plan.threads)
         item: Item = self._sample if self.decodes else self.prepare(self._sample)
         return throughput(work, [item] * plan.batch_size, plan.lanes, MEASURE_S, stop)
+
+    def _open(self) -> Inference:
+        if self._inference is None:
+            raise Closing(f"{self.identity.name}/{self.identity.version} is served no longer.")
+        return self._inference
 
     def _session(self, threads: int) -> Inference:
         model = OnnxModel(self._path, threads=threads, providers=self._device.providers)

@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from tests.api.conftest import ENDLESS, LABELS
 from tests.support.images import plain
@@ -83,3 +86,49 @@ def test_a_full_queue_of_one_backend_leaves_the_others_alone(home: Path) -> None
         assert client.post("/v1/classify?backend=tiny", content=IMAGES["dark"]).status_code == 200
         assert client.get("/readyz").status_code == 200
         assert server.backend("fake")["counters"] == {"answered": 0, "failed": 0, "refused": 1}
+
+
+def test_a_noisy_caller_leaves_room_for_others(tmp_path: Path) -> None:
+    """Ten times the queue from one key, and every request of another key is answered, ahead of most of them."""
+    keys = {"noisy": "noisy-key-of-16-characters", "polite": "polite-key-of-16-characters"}
+    settings: dict[str, Any] = {
+        "fake__labels": ["a", "b"],
+        "fake__latency_ms": 5,
+        "fake__max_batch_size": 1,
+        "max_queue": 18,
+        "api_keys": ",".join(f"{name}:{key}" for name, key in keys.items()),
+    }
+    with serving(tmp_path, **settings) as server, ThreadPoolExecutor(48) as pool:
+        over = threading.Event()
+
+        def make_noise(_number: int) -> set[int]:
+            seen = set()
+            with server.client(headers={"X-API-Key": keys["noisy"]}) as client:
+                while not over.is_set():
+                    seen.add(client.post("/v1/classify", content=plain(0)).status_code)
+            return seen
+
+        noise = [pool.submit(make_noise, number) for number in range(40)]
+        with server.client(headers={"X-API-Key": keys["polite"]}) as client:
+            eventually(lambda: client.get("/v1/backends/fake").json()["backends"][0]["queue"]["held"] >= 16, "it is crowded")
+            polite = [client.post("/v1/classify", content=plain(0)) for _ in range(30)]
+        over.set()
+        assert set.union(*(future.result() for future in noise)) == {200, 429}
+    assert [reply.status_code for reply in polite] == [200] * 30
+
+
+def test_urgent_images_pass_those_in_the_background(tmp_path: Path) -> None:
+    with serving(tmp_path, **ENDLESS | {"fake__latency_ms": 40}) as server, ThreadPoolExecutor(24) as pool:
+        order: list[str] = []
+
+        def ask(priority: str) -> None:
+            with server.client(headers={"Priority": priority}) as client:
+                client.post("/v1/classify", content=plain(0)).raise_for_status()
+                order.append(priority)
+
+        waiting = [pool.submit(ask, "u=6") for _ in range(12)]
+        eventually(lambda: server.backend("fake")["queue"]["held"] == 12 or len(order) > 0, "they wait")
+        waiting += [pool.submit(ask, "u=1") for _ in range(3)]
+        for future in waiting:
+            future.result()
+    assert max(place for place, priority in enumerate(order) if priority == "u=1") < 11, order

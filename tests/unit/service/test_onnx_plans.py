@@ -9,6 +9,7 @@ import pytest
 from models.repository import Repository
 from service.backends import onnx as module
 from service.backends.base import Candidate
+from service.errors import Closing
 from service.running import Running
 from service.settings import load_settings
 from service.tuning import Measured, Plan, default_plan
@@ -27,9 +28,9 @@ async def test_a_lane_finds_its_next_batch_ready_if_batches_are_short(store: Pat
     tiny_model(store)
     backend = load_tiny(store)
     for seconds, plan, in_flight in (
-        (0.019, Plan(1, 2, 1), 4),
+        (0.019, Plan(1, 2, 1), 3),
         (0.021, Plan(1, 2, 1), 2),
-        (0.004, Plan(4, 3, 1), 6),
+        (0.004, Plan(4, 3, 1), 4),
         (0.006, Plan(4, 3, 1), 3),
     ):
         backend._seconds = seconds
@@ -42,12 +43,12 @@ async def test_another_plan_takes_new_lanes_and_a_new_session_only_for_another_n
     tiny_model(store)
     backend = load_tiny(store)
     await backend.start()
-    session, lanes = backend._inference.model, backend._lanes
+    session, lanes = backend._open().model, backend._lanes
     await backend.adopt(Plan(2, 1, 1))
-    assert backend._inference.model is session
+    assert backend._open().model is session
     assert backend._lanes is not lanes
     await backend.adopt(Plan(2, 1, 2))
-    assert backend._inference.model.threads == 2
+    assert backend._open().model.threads == 2
     (scores,) = await infer(backend, plain(255))
     assert scores.argmax() == 1
     await backend.close()
@@ -59,7 +60,8 @@ async def test_who_was_closed_meanwhile_goes_over_to_no_other_plan(store: Path) 
     await backend.start()
     await backend.close()
     plan, lanes = backend.plan, backend._lanes
-    await backend.adopt(Plan(8, 8, 2))
+    with pytest.raises(Closing):
+        await backend.adopt(Plan(8, 8, 2))
     assert (backend.plan, backend._lanes) == (plan, lanes)
 
 

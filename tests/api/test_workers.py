@@ -1,0 +1,80 @@
+"""Several processes behind one port."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.api.conftest import LABELS
+from tests.support.images import plain
+from tests.support.models import tiny_model
+from tests.support.server import Server, eventually, running, serving
+
+
+@pytest.fixture
+def workers(home: Path) -> Iterator[Server]:
+    with serving(home, workers=2, poll_s=3600, cpus=2, clean=False) as server:
+        yield server
+
+
+def classify(server: Server, count: int) -> list[str]:
+    """Versions that answered, each over a connection of its own."""
+    seen = []
+    for _ in range(count):
+        with server.client() as client:
+            seen.append(client.post("/v1/classify", content=plain(0)).raise_for_status().json()["version"])
+    return seen
+
+
+def test_all_workers_answer_and_their_metrics_are_merged(workers: Server) -> None:
+    assert classify(workers, 40) == ["1"] * 40
+    counted = {"route": "/v1/classify", "status": "200"}
+    eventually(lambda: workers.metric("parallax_requests_total", **counted) == 40, "every request is counted, whoever is asked")
+    eventually(lambda: workers.metric("parallax_stage_seconds_count", backend="tiny", stage="infer") == 40, "and every image")
+    provider = {"backend": "tiny", "version": "1", "precision": "fp32", "provider": "CPUExecutionProvider"}
+    assert workers.metric("parallax_backend_provider_info", **provider) == 1
+
+
+def test_one_reload_is_for_all_of_them(workers: Server, home: Path) -> None:
+    tiny_model(home / "store", labels=LABELS)
+    with workers.client() as client:
+        client.post("/v1/backends/tiny/reload").raise_for_status()
+    assert set(classify(workers, 40)) == {"2"}
+
+
+def test_a_worker_that_dies_is_replaced_and_the_others_serve_on(workers: Server) -> None:
+    children = Path(f"/proc/{workers.process.pid}/task/{workers.process.pid}/children")
+    if not children.exists():
+        pytest.fail("this kernel does not tell children")
+    before = _serving(children)
+    os.kill(before[0], signal.SIGKILL)
+    eventually(lambda: before[0] not in _serving(children) and len(_serving(children)) == len(before), "another took its place")
+    assert workers.wait_for("a worker died; another takes its place")
+    eventually(lambda: classify(workers, 10) == ["1"] * 10, "all connections are answered again")
+
+
+def test_workers_that_can_not_start_end_the_start_with_the_reason(home: Path) -> None:
+    with running(home, workers=2, default_backend="none") as server:
+        assert server.wait() == 2
+        assert "PARALLAX_DEFAULT_BACKEND=none" in server.text
+        assert "Traceback" not in server.text
+
+
+def test_without_keys_workers_do_not_listen_beyond_this_machine_either(home: Path) -> None:
+    with running(home, workers=2, host="0.0.0.0") as server:
+        assert server.wait() == 2
+        assert "PARALLAX_API_KEYS" in server.text
+
+
+def _serving(children: Path) -> list[int]:
+    """Workers, without multiprocessing's own helper."""
+    pids = [int(pid) for pid in children.read_text().split()]
+    found = []
+    for pid in pids:
+        with suppress(FileNotFoundError):  # it ended just now
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
