@@ -39,10 +39,8 @@ def swap(stage: Stage) -> Sheet:
     ]
     title = f"Hot swap, {stage.stored.card.name}, {LOAD:.0%} of capacity"
     header = (title, "requests/s", "p50 ms", "p99 ms", "not 200", "p99 to quiet", "MB after")
-    notes = [
-        f"{loaded} versions took over within {SWAP_S:g} s and {refused} corrupt ones were refused, "
-        f"of {deployer.made} that were put into the store."
-    ]
+    seen = f"{loaded} versions took over within {SWAP_S:g} s and {refused} corrupt ones were refused"
+    notes = [f"{seen}, of {deployer.made} that were put into the store."]
     return Sheet(title, header, rows, notes)
 
 
