@@ -150,7 +150,7 @@ class OnnxBackend:
         """End the lanes' threads, without waiting for one that hangs, and let go of the session, whoever still knows of this."""
         if self._lanes is not None:
             self._lanes.close()
-        self._inference = None
+        self._lanes = self._inference = None  # now, and not when the garbage collector comes
 
     def measure(self, plan: Plan, stop: threading.Event) -> float:
         """Decode and infer a golden image over and over on as many threads as the plan has lanes."""

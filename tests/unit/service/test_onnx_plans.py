@@ -1,6 +1,8 @@
 """The plan of a model on ONNX Runtime: which it starts on, and what it takes to go over to another."""
 
 import asyncio
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +124,19 @@ def test_a_plan_of_other_files_or_another_runtime_is_not_its_own(store: Path, mo
     monkeypatch.undo()
     Repository(store).delete("tiny", "2")
     assert load_tiny(store).tuning.source == "default"
+
+
+async def test_a_closed_backend_lets_go_of_its_session_at_once_whoever_still_knows_of_it(store: Path) -> None:
+    tiny_model(store)
+    backend = load_tiny(store)
+    await backend.start()
+    await infer(backend, plain(0))
+    session = weakref.ref(backend._open())
+    gc.disable()
+    try:
+        await backend.close()
+        async with asyncio.timeout(30):
+            while session() is not None:  # the lanes' threads end by themselves
+                await asyncio.sleep(0)
+    finally:
+        gc.enable()
