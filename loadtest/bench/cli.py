@@ -97,7 +97,7 @@ def scenario(
     a polite one; then interactive requests beside background ones.
     """
     from loadtest.bench import facts, report
-    from loadtest.bench.scenarios import KEYED, SCENARIOS
+    from loadtest.bench.scenarios import OPTIONS, SCENARIOS
     from loadtest.bench.stage import open_stage
     from models.repository import Repository
 
@@ -108,7 +108,7 @@ def scenario(
     console = Console() if sys.stdout.isatty() else Console(width=130)
     for name in chosen:
         console.print(f"{name}: this takes about a minute or two", highlight=False)
-        with open_stage(stored, images, keyed=name in KEYED) as stage:
+        with open_stage(stored, images, **OPTIONS.get(name, {})) as stage:
             sheet = SCENARIOS[name](stage)
         sheet.show(console)
         if write:

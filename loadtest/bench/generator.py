@@ -1,4 +1,4 @@
-"""The load generator: a process of its own, with one thread, one epoll loop and requests that were built beforehand.
+"""The load generator: a process of its own, with one thread, one epoll loop and requests that were built beforehand; or wrk.
 
 `python -m loadtest.bench.generator` reads a `Job` on its standard input. It writes lines of JSON: `{"event": "measuring"}` and
 `{"event": "measured"}` when the measured time begins and ends, so that the caller can read the processors' clocks just then, and
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 
+from loadtest.bench import wrk
 from loadtest.bench.connection import Connection, Poller
 from loadtest.bench.jobs import Job, Outcome, Stream
 from loadtest.bench.loops import ClosedLoop, Loop, OpenLoop
@@ -88,7 +89,7 @@ def main() -> None:
         sys.stdout.write(json.dumps({"event": event, **more}) + "\n")
         sys.stdout.flush()
 
-    outcomes = run(job, say)
+    outcomes = wrk.run(job, say) if wrk.fits(job) else run(job, say)
     say("result", outcomes=[asdict(outcome) for outcome in outcomes])
 
 

@@ -5,8 +5,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -121,6 +122,17 @@ def start_server(name: str, command: Sequence[str], folder: Path, settings: dict
     return Server(name, process, log)
 
 
+@contextmanager
+def on_processors(processors: AbstractSet[int]) -> Iterator[None]:
+    """What is started in the block runs on these processors alone, if there are any."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, processors or before)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def environment() -> dict[str, str]:
     """The environment of a child: the machine's, without `PARALLAX_*` but for the CPUs to plan for, and with this checkout."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PARALLAX_") or name == "PARALLAX_CPUS"}
@@ -140,12 +152,11 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """User and system time of processes together, threads included. One that has ended counts nothing."""
+    """User and system time of processes together, threads and children waited for included. One that has ended counts nothing."""
     ticks = 0
     for pid in pids:
         with suppress(OSError):
-            user, system = _fields(pid)[11:13]
-            ticks += int(user) + int(system)
+            ticks += sum(map(int, _fields(pid)[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
@@ -185,5 +196,5 @@ def wait_until(condition: Callable[[], Found | None], server: Server, what: str,
 
 
 def _fields(pid: int) -> list[str]:
-    """/proc/PID/stat after the name, which may hold blanks and brackets: state, parent, ...; utime and stime are 11 and 12."""
+    """/proc/PID/stat after the name, which may hold blanks: state, parent, ...; 11 to 14: utime, stime, cutime, cstime."""
     return (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()

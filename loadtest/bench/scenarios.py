@@ -40,7 +40,10 @@ def neighbours(stage: Stage) -> Sheet:
 
 
 def overload(stage: Stage) -> Sheet:
-    """A polite caller and a noisy one that sends 2 and 5 times what the service can do, with pauses between."""
+    """A polite caller and a noisy one that sends 2 and 5 times what the service can do, with pauses between.
+
+    The generator has a processor of its own where there are two: what it spends on being refused is not the service's.
+    """
     full = stage.capacity("noisy")
     capacity = full.rate
     noisy, polite = stage.ask("noisy"), stage.ask("polite")
@@ -106,5 +109,5 @@ def _lag(outcome: Outcome) -> str:
 
 
 SCENARIOS: Mapping[str, Callable[[Stage], Sheet]] = {"swap": swap, "neighbours": neighbours, "overload": overload}
-KEYED = frozenset({"overload"})
-"""Those that tell callers apart."""
+OPTIONS: Mapping[str, Mapping[str, bool]] = {"overload": {"keyed": True, "apart": True}}
+"""Of `open_stage`, for those that need any."""

@@ -1,7 +1,9 @@
 """Where a scenario plays: Parallax on one backend, and streams of requests to it."""
 
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Set as AbstractSet
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +12,7 @@ from loadtest.bench.contenders import ask_parallax, copy_version, parallax, serv
 from loadtest.bench.images import Known, label_pictures, read_pictures
 from loadtest.bench.jobs import Job, Latencies, Outcome, Request, Stream
 from loadtest.bench.measure import GENERATOR
-from loadtest.bench.processes import BenchError, Child, Server
+from loadtest.bench.processes import BenchError, Child, Server, on_processors
 from models.repository import StoredModel
 from models.runtime import OnnxModel
 
@@ -27,6 +29,8 @@ class Stage:
     stored: StoredModel
     store: Path
     known: Sequence[Known]
+    senders: AbstractSet[int] = frozenset()
+    """Processors of the generator, if it has some of its own."""
 
     def ask(self, caller: str = "", **headers: str) -> list[Request]:
         """Small images, checked."""
@@ -35,7 +39,9 @@ class Stage:
     def play(self, seconds: float, streams: Sequence[Stream]) -> dict[str, Outcome]:
         """Run streams and tell of each by its name. Raises `BenchError` if a reply was wrong."""
         job = Job(self.server.host, self.server.port, seconds, streams)
-        with Child(GENERATOR, job.to_json()) as child:
+        with on_processors(self.senders):
+            generator = Child(GENERATOR, job.to_json())
+        with generator as child:
             outcomes = [Outcome.from_values(values) for values in child.wait_for("result")["outcomes"]]
         wrong = [outcome.wrong_sample for outcome in outcomes if outcome.wrong]
         if wrong:
@@ -48,8 +54,14 @@ class Stage:
 
 
 @contextmanager
-def open_stage(stored: StoredModel, images: str | None, *, keyed: bool) -> Iterator[Stage]:
-    """Parallax on one backend. `keyed`: callers are told apart by their keys."""
+def open_stage(stored: StoredModel, images: str | None, *, keyed: bool = False, apart: bool = False) -> Iterator[Stage]:
+    """Parallax on one backend. `keyed`: callers are told apart by their keys.
+
+    `apart`: one processor is the generator's and the others are the service's, if there are several: what refused requests cost
+    their sender is then not taken from who answers the others.
+    """
+    processors = sorted(os.sched_getaffinity(0)) if apart else []
+    senders = frozenset(processors[-1:]) if len(processors) > 1 else frozenset()
     pictures = read_pictures(images)
     variant = served_variant(stored)
     known = label_pictures(
@@ -58,8 +70,11 @@ def open_stage(stored: StoredModel, images: str | None, *, keyed: bool) -> Itera
     keys = {"api_keys": ",".join(f"{name}:{key}" for name, key in KEYS.items())} if keyed else {}
     with TemporaryDirectory(prefix="bench-") as folder:
         store = copy_version(stored, Path(folder) / "store")
-        with parallax(store, Path(folder) / "parallax", key=KEYS["polite"] if keyed else "", **keys) as server:
-            yield Stage(server, stored, store, known)
+        with ExitStack() as stack:
+            with on_processors(frozenset(processors[:-1])):
+                key = KEYS["polite"] if keyed else ""
+                server = stack.enter_context(parallax(store, Path(folder) / "parallax", key=key, **keys))
+            yield Stage(server, stored, store, known, senders)
 
 
 def figures(outcome: Outcome) -> list[str]:

@@ -29,7 +29,7 @@ def test_clocks_and_memory_are_summed(monkeypatch: pytest.MonkeyPatch, tmp_path:
         (tmp_path / str(pid) / "status").write_text(f"Name:\tx\nVmPeak:\t 9999 kB\nVmHWM:\t {kilobytes} kB\n")
     monkeypatch.setattr(processes, "PROC", tmp_path)
     monkeypatch.setattr(os, "sysconf", lambda _name: 100)
-    assert cpu_seconds([10, 11, 12]) == pytest.approx(2.25), "and one that has ended counts nothing"
+    assert cpu_seconds([10, 11, 12]) == pytest.approx(2.25 + 0.36), "with children waited for; one that has ended counts nothing"
     assert peak_memory_mb([10, 11, 12]) == pytest.approx(1.536)
 
 
