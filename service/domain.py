@@ -50,8 +50,7 @@ Release: TypeAlias = Literal["idle", "busy", "full", "timer"]
 """Why a batch started: a place was idle, a place became free, it was full, or `max_wait` ran out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """What is told of every batch when it ends. Times in seconds."""
 
     size: int
@@ -61,8 +60,7 @@ class Batch:
     failed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What a backend says of one image, most probable first."""
 
     backend: Identity

@@ -4,6 +4,9 @@ ParallaxError                     (models/errors.py, with the image and model er
 └── ServiceError
     ├── ConfigurationError        the service can't start as it was told to
     ├── RequestError              the caller can mend it
+    │   ├── BadHttp               what came is no HTTP request
+    │   ├── HeadersTooLarge       headers without end
+    │   ├── HeadersTooSlow        headers that did not arrive in time
     │   ├── BadParameter          a query parameter or header makes no sense
     │   ├── BadMultipart          a multipart body without a usable `image` part
     │   ├── BodyTooLarge          more bytes than accepted
@@ -36,6 +39,18 @@ class ConfigurationError(ServiceError):
 
 class RequestError(ServiceError):
     """The caller can mend it."""
+
+
+class BadHttp(RequestError):
+    """What came is no HTTP request."""
+
+
+class HeadersTooLarge(RequestError):
+    """Headers without end."""
+
+
+class HeadersTooSlow(RequestError):
+    """Headers that did not arrive in time."""
 
 
 class BadParameter(RequestError):

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
 from models.errors import ParallaxError
@@ -93,11 +92,11 @@ class Pipeline:
         return list(zip(names, await asyncio.gather(*map(one, names)), strict=True))
 
     async def _infer(self, running: Running, data: bytes, asker: Asker) -> Inferred:
-        submit = partial(running.batcher.submit, deadline=asker.deadline, caller=asker.caller, background=asker.background)
+        batcher = running.batcher
         try:
             if running.backend.decodes:
                 try:
-                    return await submit(data)
+                    return await batcher.submit(data, asker.deadline, caller=asker.caller, background=asker.background)
                 except TooBig:
                     pass  # it waits for its turn twice, which holds up nobody but itself
             try:
@@ -105,7 +104,7 @@ class Pipeline:
                     decoded = await self._decoder.run(running.backend.prepare, data)
             except TimeoutError:
                 raise DeadlineExceeded("The deadline passed before the image was decoded.") from None
-            inferred = await submit(decoded.value)
+            inferred = await batcher.submit(decoded.value, asker.deadline, caller=asker.caller, background=asker.background)
             return inferred._replace(decode=decoded.took)
         except ParallaxError:
             raise

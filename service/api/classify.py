@@ -38,9 +38,11 @@ async def classify(request: Request, query: Annotated[ClassifyQuery, Query()]) -
     found = call(request)
     asking = asker(found, service.settings)
     service.pipeline.check(query.backend, query.version, asking)
-    async with service.reader.read(found.headers, request.receive) as data, UnlessGone(request.receive, service.hangups):
-        prediction = await service.pipeline.classify(
-            data, backend=query.backend, version=query.version, top=query.top, asker=asking
-        )
+    with service.reader.admit(found.headers) as upload:
+        data = await upload.read(request.receive)
+        with UnlessGone(request, service.hangups):
+            prediction = await service.pipeline.classify(
+                data, backend=query.backend, version=query.version, top=query.top, asker=asking
+            )
     body = classified(prediction, found.id)
     return ThinResponse(body, b"server-timing", server_timing(body["timing_ms"]))

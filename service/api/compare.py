@@ -40,8 +40,10 @@ async def compare(
             service.registry.get(name)
     found = call(request)
     asking = asker(found, service.settings)
-    async with service.reader.read(found.headers, request.receive) as data, UnlessGone(request.receive, service.hangups):
-        outcomes = await service.pipeline.compare(data, backends=names, top=top, asker=asking)
+    with service.reader.admit(found.headers) as upload:
+        data = await upload.read(request.receive)
+        with UnlessGone(request, service.hangups):
+            outcomes = await service.pipeline.compare(data, backends=names, top=top, asker=asking)
     for _, outcome in outcomes:
         if isinstance(outcome, ImageError) and not any(isinstance(other, Prediction) for _, other in outcomes):
             raise outcome  # nobody could read it: that is the caller's problem, not the backends'

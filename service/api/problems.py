@@ -1,12 +1,12 @@
 """The one table from errors to status codes, and RFC 9457 bodies made from it. OpenAPI's `responses` come from it too."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -34,6 +34,9 @@ TABLE: Mapping[type[ParallaxError], ProblemType] = {
     shared.BrokenImage: ProblemType(422, "broken-image", "The image is truncated or corrupt"),
     shared.ImageTooLarge: ProblemType(413, "image-too-large", "The image has too many pixels"),
     shared.ImageTooSmall: ProblemType(422, "image-too-small", "The image has too few pixels"),
+    errors.BadHttp: ProblemType(400, "bad-http", "This is not an HTTP request"),
+    errors.HeadersTooLarge: ProblemType(431, "headers-too-large", "The headers have too many bytes"),
+    errors.HeadersTooSlow: ProblemType(408, "headers-too-slow", "The headers did not arrive in time"),
     errors.BadParameter: ProblemType(422, "bad-parameter", "A parameter makes no sense"),
     errors.BadMultipart: ProblemType(400, "bad-multipart", "The multipart body has no usable image part"),
     errors.BodyTooLarge: ProblemType(413, "body-too-large", "The body has too many bytes"),
@@ -96,7 +99,7 @@ def problem_response(exc: Exception, request_id: str) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if body["status"] == HTTPStatus.REQUEST_TIMEOUT:
         headers["Connection"] = "close"  # the rest of that body is not waited for
-    return Response(json.dumps(body), body["status"], headers, MEDIA_TYPE)
+    return Response(to_json(body), body["status"], headers, MEDIA_TYPE)
 
 
 def responses(*kinds: type[ParallaxError]) -> dict[int | str, dict[str, Any]]:

@@ -7,9 +7,10 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import Message, Receive
+from starlette.types import Message
 
 from service.alarms import Alarms
+from service.api.exchange import HANGUP, Hangup
 from service.api.upload import ImageReader, header_number
 from service.errors import BadParameter
 from service.pipeline import Asker, Pipeline
@@ -75,8 +76,10 @@ def asker(found: Call, settings: Settings) -> Asker:
         if not milliseconds:
             raise BadParameter(f"X-Deadline-Ms {asked[:40].decode('latin-1')!r} is not a positive number of milliseconds.")
         limit = min(limit, milliseconds)
-    deadline = asyncio.get_running_loop().time() + limit / 1000
-    return Asker(found.caller, deadline, background=_in_background(found.headers.get(b"priority", b"")))
+    priority = found.headers.get(b"priority")
+    return Asker(
+        found.caller, asyncio.get_running_loop().time() + limit / 1000, priority is not None and _in_background(priority)
+    )
 
 
 def _in_background(priority: bytes) -> bool:
@@ -88,29 +91,37 @@ def _in_background(priority: bytes) -> bool:
 
 
 class UnlessGone:
-    """`async with UnlessGone(receive, alarms):` cancels the block when the caller hangs up. The body must have been read.
+    """`with UnlessGone(request, alarms):` cancels the block when the caller hangs up. The body must have been read.
 
-    Raises `ClientDisconnect`. Written as `asyncio.timeout` is; no task is made before an alarm says that the block takes a while.
+    Raises `ClientDisconnect`. Written as `asyncio.timeout` is. Under `http1` it is called back; under other servers it waits for
+    ASGI's message, in a task that is not made before an alarm says that the block takes a while.
     """
 
-    __slots__ = ("_alarms", "_gone", "_receive", "_task", "_watch")
+    __slots__ = ("_alarms", "_gone", "_hangup", "_receive", "_task", "_watch")
 
-    def __init__(self, receive: Receive, alarms: Alarms) -> None:
-        self._receive = receive
+    def __init__(self, request: Request, alarms: Alarms) -> None:
+        self._receive = request.receive
+        self._hangup: Hangup | None = request.scope.get("extensions", {}).get(HANGUP)
         self._alarms = alarms
         self._gone = False
         self._task: asyncio.Task[Any] | None = None
         self._watch: asyncio.Task[Message] | None = None
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         self._task = asyncio.current_task()
-        self._alarms.set(self)
+        if self._hangup is not None:
+            self._hangup.tell(self._leave)
+        else:
+            self._alarms.set(self)
 
-    async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
-        self._alarms.cancel(self)
-        if self._watch is not None:
-            self._watch.remove_done_callback(self._left)
-            self._watch.cancel()
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        if self._hangup is not None:
+            self._hangup.tell(None)
+        else:
+            self._alarms.cancel(self)
+            if self._watch is not None:
+                self._watch.remove_done_callback(self._left)
+                self._watch.cancel()
         if self._gone and self._task is not None and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
             raise ClientDisconnect from exc
 
@@ -121,6 +132,10 @@ class UnlessGone:
         self._watch.add_done_callback(self._left)
 
     def _left(self, watch: "asyncio.Task[Message]") -> None:
-        if not watch.cancelled() and watch.exception() is None and self._task is not None:
+        if not watch.cancelled() and watch.exception() is None:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._task is not None:
             self._gone = True
             self._task.cancel()

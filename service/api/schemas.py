@@ -105,7 +105,9 @@ def classified(prediction: Prediction, request_id: str) -> dict[str, Any]:
         "version": identity.version,
         "precision": identity.precision,
         "provider": identity.provider,
-        "predictions": [{"label": ranked.label, "probability": round(ranked.probability, 6)} for ranked in prediction.ranked],
+        "predictions": [
+            {"label": label, "probability": int(probability * 1e6 + 0.5) / 1e6} for label, probability in prediction.ranked
+        ],
         "timing_ms": milliseconds(prediction.timings),
         "request_id": request_id,
     }

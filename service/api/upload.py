@@ -1,7 +1,7 @@
 """Reads one image from a request: raw bytes or multipart, within limits that are checked before and while they arrive."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Self
 
 from starlette.datastructures import Headers, UploadFile
@@ -12,7 +12,7 @@ from starlette.types import Receive
 from models.errors import EmptyImage
 from service.admission import ByteBudget
 from service.alarms import Alarms
-from service.errors import BadMultipart, BadParameter, BodyTooLarge, BodyTooSlow, UploadsFull
+from service.errors import BadMultipart, BadParameter, BodyTooLarge, BodyTooSlow
 from service.settings import Settings
 
 MULTIPART_OVERHEAD = 16_384
@@ -24,34 +24,53 @@ class ImageReader:
 
     def __init__(self, settings: Settings) -> None:
         """Limits come from the settings."""
-        self._max_bytes = settings.max_body_bytes
-        self._timeout = settings.body_timeout_s
-        self._alarms = Alarms(settings.body_timeout_s)
-        self._budget = ByteBudget(settings.max_inflight_bytes + MULTIPART_OVERHEAD)
+        self.max_bytes = settings.max_body_bytes
+        self.timeout = settings.body_timeout_s
+        self.alarms = Alarms(settings.body_timeout_s)
+        self.budget = ByteBudget(settings.max_inflight_bytes + MULTIPART_OVERHEAD)
 
-    def read(self, headers: Mapping[bytes, bytes], receive: Receive) -> "Upload":
-        """`async with` it to get the image's bytes; their share of the budget is held for the length of the block.
+    def admit(self, headers: Mapping[bytes, bytes]) -> "Upload":
+        """Enter its block, in which `read` gives the image's bytes, and their share of the budget is held.
 
-        Raises `UploadsFull` before the first byte, `BodyTooLarge`, `BodyTooSlow`, `BadMultipart`, `EmptyImage`, `BadParameter`.
+        Raises `BodyTooLarge` or `BadParameter`; entering the block raises `UploadsFull`: all of them before the first byte.
         """
         multipart = headers.get(b"content-type", b"")[:10].lower() == b"multipart/"
-        cap = self._max_bytes + (MULTIPART_OVERHEAD if multipart else 0)
-        declared = _declared_length(headers)
-        if declared is not None and declared > cap:
-            raise self._too_large()
-        return Upload(
-            self._image(headers if multipart else None, receive, cap), self._budget, cap if declared is None else declared
-        )
+        cap = self.max_bytes + (MULTIPART_OVERHEAD if multipart else 0)
+        declared = headers.get(b"content-length")
+        size = cap if declared is None else _length(declared)
+        if size > cap:
+            raise self.too_large()
+        return Upload(self, headers if multipart else None, cap, size)
 
-    async def _image(self, multipart: Mapping[bytes, bytes] | None, receive: Receive, cap: int) -> bytes:
-        body = await self._body(receive, cap)
-        return body if multipart is None else await self._image_part(multipart, body)
+    def too_large(self) -> BodyTooLarge:
+        """What is said of a body beyond the cap."""
+        return BodyTooLarge(f"At most {self.max_bytes:,} bytes are accepted (PARALLAX_MAX_BODY_BYTES). Send a smaller image.")
 
-    async def _body(self, receive: Receive, cap: int) -> bytes:
+
+class Upload:
+    """An image that arrives."""
+
+    __slots__ = ("_cap", "_form", "_reader", "_size")
+
+    def __init__(self, reader: ImageReader, form: Mapping[bytes, bytes] | None, cap: int, size: int) -> None:
+        self._reader = reader
+        self._form = form
+        self._cap = cap
+        self._size = size
+
+    def __enter__(self) -> Self:
+        self._reader.budget.reserve(self._size)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._reader.budget.release(self._size)
+
+    async def read(self, receive: Receive) -> bytes:
+        """The image's bytes. Raises `BodyTooLarge`, `BodyTooSlow`, `BadMultipart` or `EmptyImage`, and `ClientDisconnect`."""
         chunks = []
         size = 0
         more = True
-        async with _Patience(self._alarms) as patience:
+        with _Patience(self._reader.alarms) as patience:
             while more:
                 message = await receive()
                 if message["type"] == "http.disconnect":
@@ -59,14 +78,15 @@ class ImageReader:
                 chunk = message.get("body", b"")
                 more = message.get("more_body", False)
                 size += len(chunk)
-                if size > cap:
-                    raise self._too_large()
+                if size > self._cap:
+                    raise self._reader.too_large()
                 chunks.append(chunk)
         if patience.over:
-            raise BodyTooSlow(f"The body did not arrive within {self._timeout:g} s; {size:,} bytes did.")
+            raise BodyTooSlow(f"The body did not arrive within {self._reader.timeout:g} s; {size:,} bytes did.")
         if not size:
             raise EmptyImage("The body is empty. Send the image file itself: curl --data-binary @photo.jpg URL")
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return body if self._form is None else await self._image_part(self._form, body)
 
     async def _image_part(self, headers: Mapping[bytes, bytes], body: bytes) -> bytes:
         async def once() -> AsyncGenerator[bytes, None]:
@@ -83,14 +103,11 @@ class ImageReader:
             names = ", ".join(sorted(form)) or "none"
             raise BadMultipart(f"There is no file part named `image` (parts: {names}). Try: curl -F image=@photo.jpg URL")
         data = await part.read()
-        if len(data) > self._max_bytes:
-            raise self._too_large()
+        if len(data) > self._reader.max_bytes:
+            raise self._reader.too_large()
         if not data:
             raise EmptyImage("The `image` part is empty.")
         return data
-
-    def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"At most {self._max_bytes:,} bytes are accepted (PARALLAX_MAX_BODY_BYTES). Send a smaller image.")
 
 
 class _Patience:
@@ -103,12 +120,12 @@ class _Patience:
         self._task: asyncio.Task[Any] | None = None
         self.over = False
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         self._task = asyncio.current_task()
         self._alarms.set(self)
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, _exc: object, _trace: object) -> bool:
+    def __exit__(self, kind: type[BaseException] | None, _exc: object, _trace: object) -> bool:
         self._alarms.cancel(self)
         return self.over and self._task is not None and self._task.uncancel() == 0 and kind is asyncio.CancelledError
 
@@ -119,36 +136,7 @@ class _Patience:
             self._task.cancel()
 
 
-class Upload:
-    """An image that arrives. A class costs every request less than a generator would."""
-
-    __slots__ = ("_budget", "_image", "_size")
-
-    def __init__(self, image: Coroutine[Any, Any, bytes], budget: ByteBudget, size: int) -> None:
-        self._image = image
-        self._budget = budget
-        self._size = size
-
-    async def __aenter__(self) -> bytes:
-        try:
-            self._budget.reserve(self._size)
-        except UploadsFull:
-            self._image.close()
-            raise
-        try:
-            return await self._image
-        except BaseException:
-            self._budget.release(self._size)
-            raise
-
-    async def __aexit__(self, *_exc: object) -> None:
-        self._budget.release(self._size)
-
-
-def _declared_length(headers: Mapping[bytes, bytes]) -> int | None:
-    value = headers.get(b"content-length")
-    if value is None:
-        return None
+def _length(value: bytes) -> int:
     length = header_number(value.decode("latin-1"))
     if length is None:
         raise BadParameter(f"Content-Length {value[:40].decode('latin-1')!r} is not a number.")

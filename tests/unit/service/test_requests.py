@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import pytest
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from service.alarms import Alarms
@@ -77,6 +77,11 @@ class Connection:
         self.listening = 0
         self.error: Exception | None = None
 
+    @property
+    def request(self) -> Request:
+        """After its body was read."""
+        return Request({"type": "http"}, self.receive)
+
     async def receive(self) -> Message:
         self.asked += 1
         self.listening += 1
@@ -98,7 +103,7 @@ async def connection() -> AsyncIterator[Connection]:
 
 
 async def within(connection: Connection, work: Callable[[], Awaitable[object]]) -> object:
-    async with UnlessGone(connection.receive, connection.alarms):
+    with UnlessGone(connection.request, connection.alarms):
         return await work()
 
 
@@ -192,7 +197,7 @@ async def test_an_error_of_the_block_is_its_own(connection: Connection) -> None:
 async def test_a_quick_answer_costs_no_task(connection: Connection) -> None:
     connection.alarms = Alarms(3600)
     before = asyncio.all_tasks()
-    async with UnlessGone(connection.receive, connection.alarms):
+    with UnlessGone(connection.request, connection.alarms):
         for _ in range(5):
             await asyncio.sleep(0)
         assert asyncio.all_tasks() == before
@@ -200,7 +205,7 @@ async def test_a_quick_answer_costs_no_task(connection: Connection) -> None:
 
 
 async def test_nobody_listens_on_behalf_of_an_answer_that_was_given(connection: Connection) -> None:
-    async with UnlessGone(connection.receive, connection.alarms):
+    with UnlessGone(connection.request, connection.alarms):
         pass
     for _ in range(5):
         await asyncio.sleep(0)
