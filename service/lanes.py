@@ -12,25 +12,32 @@ from service.errors import BackendFailed
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-Job: TypeAlias = "tuple[asyncio.Future[Sequence[Out]], Sequence[In]]"
+Work: TypeAlias = Callable[[Sequence[In]], Sequence[Out]]
+Job: TypeAlias = "tuple[asyncio.Future[Sequence[Out]], Sequence[In], Work[In, Out]]"
 
 
 class Lanes(Generic[In, Out]):
     """`count` threads. concurrent.futures would do, at twice the cost of a hop: a lock and a condition for every call."""
 
-    def __init__(self, work: Callable[[Sequence[In]], Sequence[Out]], count: int, name: str) -> None:
+    def __init__(self, work: Work[In, Out], count: int, name: str) -> None:
         """`work` runs on the threads, several calls at once."""
         self._work = work
         self._jobs: SimpleQueue[Job[Out, In] | None] = SimpleQueue()
         self.count = count
+        self.busy = 0
+        """Batches handed over and not done yet."""
         for number in range(count):
             # A daemon: a call that hangs in native code must not keep the process from ending.
             threading.Thread(target=self._serve, name=f"{name}-lane-{number}", daemon=True).start()
 
-    def run(self, batch: Sequence[In]) -> "asyncio.Future[Sequence[Out]]":
-        """Hand a batch to the next free lane. The future belongs to the running loop and raises what `work` raised."""
+    def run(self, batch: Sequence[In], work: Work[In, Out] | None = None) -> "asyncio.Future[Sequence[Out]]":
+        """Hand a batch to the next free lane. The future belongs to the running loop and raises what `work` raised.
+
+        `work`: for this batch, instead of the lanes' own.
+        """
         future: asyncio.Future[Sequence[Out]] = asyncio.get_running_loop().create_future()
-        self._jobs.put((future, batch))
+        self.busy += 1
+        self._jobs.put((future, batch, work or self._work))
         return future
 
     def close(self) -> None:
@@ -40,26 +47,32 @@ class Lanes(Generic[In, Out]):
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
-            future, batch = job
-            if future.cancelled():
-                continue
+            future, batch, work = job
             results: Sequence[Out] = ()
             error: Exception | None = None
             try:
-                results = self._work(batch)
+                if not future.cancelled():
+                    results = work(batch)
             except BaseException as exc:  # noqa: BLE001  # it is the callers', who await it; the lane lives on
                 carried = isinstance(exc, Exception) and not isinstance(exc, StopIteration)  # what a future can carry
                 error = exc if carried else BackendFailed(f"The backend failed: {type(exc).__name__}.")  # type: ignore[assignment]
             try:
-                future.get_loop().call_soon_threadsafe(_settle, future, results, error)
+                future.get_loop().call_soon_threadsafe(self._settle, future, results, error)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 return
-            del job, future, batch, results, error  # an idle lane holds no image
+            del job, future, batch, work, results, error  # an idle lane holds no image
+
+    def _settle(self, future: "asyncio.Future[Sequence[Out]]", results: Sequence[Out], error: Exception | None) -> None:
+        self.busy -= 1
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(results)
 
 
-def throughput(
-    work: Callable[[Sequence[In]], Sequence[Out]], batch: Sequence[In], lanes: int, seconds: float, stop: threading.Event
-) -> float:
+def throughput(work: Work[In, Out], batch: Sequence[In], lanes: int, seconds: float, stop: threading.Event) -> float:
     """Items per second that so many lanes do when none ever waits for a batch. Blocks; at least one batch a lane is done.
 
     Raises `Interrupted` as soon as `stop` is set, once the batches under way have ended.
@@ -88,12 +101,3 @@ def throughput(
 
 class Interrupted(Exception):
     """A measurement gave way to a request."""
-
-
-def _settle(future: "asyncio.Future[Sequence[Out]]", results: Sequence[Out], error: Exception | None) -> None:
-    if future.done():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(results)

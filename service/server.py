@@ -10,8 +10,10 @@ import uvicorn
 
 from models.errors import ParallaxError
 from service.api.auth import Guard
+from service.api.http1 import Http1
 from service.app import Application, create_app
 from service.errors import ConfigurationError
+from service.memory import share_one_arena
 from service.settings import Settings
 from service.telemetry import configure_logging
 from service.workers import Place, Supervisor
@@ -65,20 +67,20 @@ def serve(settings: Settings) -> None:
 def serve_here(settings: Settings, place: Place | None = None) -> None:
     """Serve in this very process, alone or, at a `place`, as one of several workers."""
     configure_logging(settings.log_level)
+    share_one_arena()
     app = create_app(settings, place)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop="auto",
-        http="httptools",
+        http=Http1(),  # type: ignore[arg-type]  # called as a class would be
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,  # who is believed to be the client is told by its connection
-        timeout_keep_alive=75,  # longer than a load balancer's: whoever closes first must not be the one that is asked
         timeout_graceful_shutdown=settings.grace_s,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

@@ -12,7 +12,7 @@ from service.lanes import Interrupted
 from service.plans import PlanBook
 from service.registry import Registry
 from service.running import Running
-from service.tuning import Measured, Plan, choose, default_plan, search
+from service.tuning import Measured, Plan, choose, confirm, default_plan, search, served
 
 log = logging.getLogger("parallax.tuner")
 
@@ -61,7 +61,10 @@ class Tuner:
         known = self._known.setdefault(running, {})
         try:
             measured = await asyncio.to_thread(_measure, running, tunable, known, stop)
-            plan = choose(measured, tunable.fixed.apply(default_plan(running.identity.provider, tunable.cpus)))
+            default = tunable.fixed.apply(default_plan(running.identity.provider, tunable.cpus))
+            plan = choose(measured, default)
+            if plan != default:
+                plan = await asyncio.to_thread(confirm, plan, default, lambda one: served(tunable.measure(one, stop), one))
             if plan != tunable.plan:
                 await running.adopt(plan)
         except Interrupted:
@@ -82,7 +85,7 @@ class Tuner:
 def _measure(running: Running, tunable: Tunable, known: dict[Plan, float], stop: threading.Event) -> list[Measured]:
     def measure(plan: Plan) -> float:
         if plan not in known:
-            known[plan] = tunable.measure(plan, stop)
+            known[plan] = served(tunable.measure(plan, stop), plan)
         return known[plan]
 
     return list(search(running.identity.provider, tunable.cpus, tunable.fixed, measure))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import TypeAlias
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
@@ -11,8 +12,15 @@ CUDA_BATCHES = (1, 2, 4, 8, 16, 32)
 CPU_BATCHES = (1, 2, 4, 8, 16)
 CPU_BATCH = 8
 
-WORTH = 0.05
-"""How much faster a plan must be than the default, or than one with smaller batches: less is noise, or bought with waiting."""
+WORTH = 0.15
+"""How much faster a plan must be than the default, or than one with smaller batches. Less is noise, or bought with waiting."""
+
+HANDOFF_S = 0.0003
+"""What a batch costs beside its inference: a turn of the event loop, and waking a lane. Measured, with a service under load
+(docs/decisions/speed.md); lanes that are measured by themselves do not show it."""
+
+LOOKS = 3
+"""How often a plan is held against the default before it takes its place."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -88,6 +96,11 @@ def search(provider: str, cpus: int, fixed: Fixed, measure: Measure) -> Iterator
                 yield seen[plan]
 
 
+def served(images_per_second: float, plan: Plan) -> float:
+    """Images per second that reach callers, of those that lanes alone can do under a plan."""
+    return 1 / (1 / images_per_second + HANDOFF_S / plan.batch_size)
+
+
 def choose(measured: Sequence[Measured], default: Plan) -> Plan:
     """The default unless another is faster by more than noise; of those as fast, the one with the smallest batches."""
     if not measured:
@@ -97,6 +110,13 @@ def choose(measured: Sequence[Measured], default: Plan) -> Plan:
     if any(tried.plan == default for tried in good):
         return default
     return min(good, key=lambda tried: (tried.plan.batch_size, -tried.images_per_second)).plan
+
+
+def confirm(challenger: Plan, default: Plan, measure: Measure) -> Plan:
+    """The challenger if it beats the default once more: both measured in turn, medians compared. One look may be luck."""
+    looks = [(measure(default), measure(challenger)) for _ in range(LOOKS)]
+    before, after = (median(speeds) for speeds in zip(*looks, strict=True))
+    return challenger if after > before * (1 + WORTH) else default
 
 
 def _halvings(cpus: int) -> list[int]:

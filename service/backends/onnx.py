@@ -31,8 +31,17 @@ PREFETCH_BELOW_S = 0.05
 handed over can neither pass its deadline unseen nor outlive its caller by more."""
 
 
+ALONE_THREADS = 4
+"""For an image that is alone. Beyond these, waking threads costs a small network more than it wins."""
+ALONE_WORTH = 0.9
+"""What share of its time an image that is alone must need with all threads, to get them."""
+
+
 class OnnxBackend:
-    """Lanes of threads over one session: with one thread a lane, a session serves them all and its memory is held once."""
+    """Lanes of threads over one session: with one thread a lane, a session serves them all and its memory is held once.
+
+    An image that finds nobody else there has the processors to itself: it runs on a second session that uses several at once.
+    """
 
     remote = False
 
@@ -43,10 +52,14 @@ class OnnxBackend:
         self._path = stored.folder / variant.file
         self._device = device
         self._limits = imaging.Limits(settings.max_body_bytes, settings.max_pixels)
-        self._sample = golden.images(stored.folder / card.golden.file)[0]
+        self._precision = variant.precision
+        self._golden = stored.folder / card.golden.file
+        self._sample = golden.images(self._golden)[0]
         self._lanes: Lanes[Item, Outcome] | None = None
         model = OnnxModel(self._path, threads=1, providers=device.providers)
         self._inference: Inference | None = Inference(model, card.input, self._limits)
+        self._alone: Inference | None = None
+        self._threads_alone = 1
         self._seconds = 0.0
         self.identity = Identity(card.name, "onnx", card.version, variant.precision, model.provider, tuple(card.labels))
         self.cpus = device.cpus
@@ -77,8 +90,9 @@ class OnnxBackend:
             backend._device = replace(device, note=note)
         if model.classes not in (None, len(card.labels)):
             raise BrokenModel(f"{variant.file} gives {model.classes} scores for {len(card.labels)} labels")
-        golden.check(stored.folder / card.golden.file, card.input, variant.precision, model.run, model.provider)
+        golden.check(backend._golden, card.input, variant.precision, model.run, model.provider)
         backend._seconds = inference.warm()
+        backend._threads_alone = backend._quickest_alone(inference)
         backend._plan_from(book, inherited)
         return backend
 
@@ -112,8 +126,11 @@ class OnnxBackend:
         inference = self._open()
         if plan.threads != inference.model.threads:
             inference = await asyncio.to_thread(self._session, plan.threads)
+        alone = self._alone
+        if alone is None and plan.threads < self._threads_alone:
+            alone = await asyncio.to_thread(self._session, self._threads_alone)
         self._open()
-        self._inference = inference
+        self._inference, self._alone = inference, alone
         before = self._lanes
         self.plan = plan
         self._lanes = Lanes(inference, plan.lanes, self.identity.name)
@@ -128,14 +145,16 @@ class OnnxBackend:
         """Run one batch on a lane."""
         if self._lanes is None:
             raise BackendFailed(f"{self.identity.name} was not started.")
-        return self._lanes.run(batch)
+        alone = self._alone if len(batch) == 1 and not self._lanes.busy and self.plan.threads < self._threads_alone else None
+        return self._lanes.run(batch, alone)
 
     def describe(self) -> Mapping[str, Any]:
-        """Input, plan, training accuracy, and what the device choice came to."""
+        """Input, plan, threads of an image that is alone, training accuracy, and what the device choice came to."""
         facts = self._card.training
         return {
             "input": self._card.input.model_dump(),
             "plan": asdict(self.plan),
+            "threads_alone": max(self.plan.threads, self._threads_alone),
             "tuning": {
                 "state": self.tuning.state,
                 "source": self.tuning.source,
@@ -150,12 +169,11 @@ class OnnxBackend:
         """End the lanes' threads, without waiting for one that hangs, and let go of the session, whoever still knows of this."""
         if self._lanes is not None:
             self._lanes.close()
-        self._lanes = self._inference = None  # now, and not when the garbage collector comes
+        self._lanes = self._inference = self._alone = None  # now, and not when the garbage collector comes
 
     def measure(self, plan: Plan, stop: threading.Event) -> float:
         """Decode and infer a golden image over and over on as many threads as the plan has lanes."""
-        inference = self._open()
-        work = inference if plan.threads == inference.model.threads else self._session(plan.threads)
+        work = self._session(plan.threads)  # of its own: memory that a big batch took goes back with it
         item: Item = self._sample if self.decodes else self.prepare(self._sample)
         return throughput(work, [item] * plan.batch_size, plan.lanes, MEASURE_S, stop)
 
@@ -169,6 +187,16 @@ class OnnxBackend:
         inference = Inference(model, self._card.input, self._limits)
         inference.warm()
         return inference
+
+    def _quickest_alone(self, inference: Inference) -> int:
+        """Threads with which an image that is alone is quickest. Measured here, by who loads, at nobody's expense."""
+        threads = min(self.cpus, ALONE_THREADS)
+        if self.fixed.threads or not self.decodes or threads == 1:
+            return 1
+        alone = self._session(threads)
+        golden.check(self._golden, self._card.input, self._precision, alone.model.run, alone.model.provider)
+        quick, usual = (min(session.warm() for _ in range(3)) for session in (alone, inference))
+        return threads if quick < ALONE_WORTH * usual else 1
 
     def _plan_from(self, book: PlanBook, inherited: Plan | None) -> None:
         """Start on the best plan that is known. What is fixed holds in any case."""

@@ -48,6 +48,19 @@ async def test_results_come_back_to_who_asked_whichever_lane_did_the_work(work: 
     lanes.close()
 
 
+async def test_a_batch_may_bring_its_own_work_and_the_lanes_know_how_many_are_not_done(work: Work) -> None:
+    lanes = Lanes(work, 2, "own")
+    usual, own, cancelled = lanes.run([1]), lanes.run([1], lambda batch: [10 * number for number in batch]), lanes.run([3])
+    cancelled.cancel()
+    assert lanes.busy == 3
+    assert await soon(own) == [10]
+    work.go_on.set()
+    assert await soon(usual) == [2]
+    await until(lambda: not lanes.busy, "nothing is left")
+    assert [3] not in work.seen
+    lanes.close()
+
+
 async def test_so_many_batches_run_side_by_side_and_the_next_waits(work: Work) -> None:
     lanes = Lanes(work, 2, "two")
     futures = [lanes.run([number]) for number in range(3)]

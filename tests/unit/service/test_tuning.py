@@ -1,6 +1,7 @@
 """Which plans are tried, and which is taken."""
 
 from collections.abc import Callable, Mapping
+from statistics import median
 
 import pytest
 from hypothesis import given
@@ -11,13 +12,16 @@ from service.tuning import (
     CPU_BATCHES,
     CUDA_BATCHES,
     CUDA_PROVIDER,
+    LOOKS,
     WORTH,
     Fixed,
     Measured,
     Plan,
     choose,
+    confirm,
     default_plan,
     search,
+    served,
 )
 
 CPU_PROVIDER = "CPUExecutionProvider"
@@ -122,6 +126,29 @@ def test_the_choice_does_not_hang_on_the_order_of_the_measurements(
     other = choose(data.draw(st.permutations(tried)), default)
     chosen = choose(tried, default)
     assert (other.batch_size, speeds[other]) == (chosen.batch_size, speeds[chosen])
+
+
+@given(looks=st.lists(st.tuples(SPEEDS, SPEEDS), min_size=LOOKS, max_size=LOOKS))
+def test_a_plan_takes_the_defaults_place_only_if_it_is_faster_again_in_most_looks(looks: list[tuple[float, float]]) -> None:
+    default, challenger = Plan(8, 3, 1), Plan(1, 2, 1)
+    speeds = iter([speed for pair in looks for speed in pair])
+    asked: list[Plan] = []
+
+    def measure(plan: Plan) -> float:
+        asked.append(plan)
+        return next(speeds)
+
+    chosen = confirm(challenger, default, measure)
+    assert asked == LOOKS * [default, challenger], "in turn, so that a slow moment meets both"
+    faster = median(pair[1] for pair in looks) > median(pair[0] for pair in looks) * (1 + WORTH)
+    assert chosen == (challenger if faster else default)
+
+
+@given(speed=SPEEDS, plan=PLANS)
+def test_small_batches_lose_more_to_the_event_loop(speed: float, plan: Plan) -> None:
+    assert 0 < served(speed, plan) < speed
+    assert served(speed, plan) < served(speed, Plan(plan.batch_size + 1, plan.lanes, plan.threads))
+    assert served(1000, Plan(1, 2, 1)) == pytest.approx(1000 / 1.3)
 
 
 def test_without_a_measurement_the_default_stays() -> None:
