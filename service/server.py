@@ -1,16 +1,19 @@
 """Runs the application under uvicorn, and stops it so that nothing accepted is lost."""
 
+import asyncio
 import gc
 import logging
 import signal
 import socket
+from functools import partial
 from types import FrameType
 
 import uvicorn
 
 from models.errors import ParallaxError
 from service.api.auth import Guard
-from service.api.http1 import Http1
+from service.api.http1 import Connection
+from service.api.wire import Http1, Listener
 from service.app import Application, create_app
 from service.errors import ConfigurationError
 from service.memory import share_one_arena
@@ -74,7 +77,7 @@ def serve_here(settings: Settings, place: Place | None = None) -> None:
         host=settings.host,
         port=settings.port,
         loop="auto",
-        http=Http1(),  # type: ignore[arg-type]  # called as a class would be
+        http=partial(_connection, Http1()),  # type: ignore[arg-type]  # called as a class would be
         ws="none",
         lifespan="on",
         log_config=None,
@@ -98,6 +101,16 @@ def serve_here(settings: Settings, place: Place | None = None) -> None:
         raise _startup_error(app) or reason from exc
     if not server.started:
         raise _startup_error(app) or ConfigurationError("the service was stopped before it was ready")
+
+
+def _connection(
+    shared: Http1,
+    config: uvicorn.Config,
+    server_state: Listener,
+    app_state: object,  # noqa: ARG001  # of uvicorn's own protocols
+    _loop: asyncio.AbstractEventLoop | None = None,
+) -> Connection:
+    return Connection(shared, config.loaded_app, server_state)
 
 
 def _startup_error(app: Application) -> ParallaxError | None:

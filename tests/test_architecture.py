@@ -20,7 +20,7 @@ HEAVY = {"keras", "onnx", "plotly", "scipy", "sklearn", "tensorflow", "tf2onnx"}
 
 LAYERS: Sequence[Sequence[str]] = (
     ("errors", "domain"),
-    ("tuning", "fairness", "niceness", "activity", "alarms"),
+    ("tuning", "fairness", "niceness", "memory", "activity", "alarms"),
     ("settings", "admission", "batching", "decoding", "lanes"),
     ("plans",),
     ("telemetry", "siblings"),

@@ -1,36 +1,22 @@
 """HTTP/1.1 for ASGI: what stands between a socket of uvicorn's and the application. llhttp parses (httptools).
 
-uvicorn's own protocol writes each reply in two pieces, checks every header by regular expressions, and makes a timer, an event
-and a flow control for every request: a third of the event loop's time here. It also bounds neither slow nor endless headers, and
-answers what its parser refuses in plain text. uvicorn still opens the sockets, runs the lifespan and stops the whole.
+uvicorn's own protocol costs a third of the event loop's time here, and bounds neither slow nor endless headers
+(docs/decisions/http.md). uvicorn still opens the sockets, runs the lifespan and stops the whole.
 """
 
 import asyncio
 import logging
 from collections import deque
-from functools import lru_cache
 from typing import Any, cast
-from urllib.parse import unquote
 
 import httptools
-from starlette.responses import Response
 from starlette.types import ASGIApp, Scope
-from uvicorn.config import Config
-from uvicorn.server import ServerState
 
-from service.alarms import Alarms
 from service.api.exchange import Exchange
-from service.api.ids import RequestIds
-from service.api.problems import problem_response
+from service.api.wire import Http1, Listener, refusal, target
 from service.errors import BadHttp, HeadersTooLarge, HeadersTooSlow, RequestError
 
 log = logging.getLogger("parallax.http")
-
-KEEP_ALIVE_S = 75.0
-"""How long a connection may be idle: longer than at a load balancer, which must be the one that closes first."""
-
-HEADERS_S = 20.0
-"""How long headers may take to arrive, and what is left of a body that was refused."""
 
 MAX_HEADER_BYTES = 65_536
 MAX_REFUSED_BYTES = 256_000_000
@@ -39,32 +25,12 @@ MAX_REFUSED_BYTES = 256_000_000
 ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
-class Http1:
-    """Makes the protocol of each connection, and holds what all of them share."""
-
-    def __init__(self, *, keep_alive_s: float = KEEP_ALIVE_S, headers_s: float = HEADERS_S) -> None:
-        """Seconds that a connection may be idle, and that headers or the rest of a refused body may take."""
-        self.idle = Alarms(keep_alive_s)
-        self.late = Alarms(headers_s)
-        self.next_id = RequestIds()
-
-    def __call__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> asyncio.Protocol:
-        """What uvicorn calls for each connection."""
-        return Connection(self, config.loaded_app, server_state)
-
-
 class Connection(asyncio.Protocol):
     """Requests of one client, one after the other; those sent ahead of their turn wait for it."""
 
     transport: asyncio.Transport
 
-    def __init__(self, shared: Http1, app: ASGIApp, server: ServerState) -> None:
+    def __init__(self, shared: Http1, app: ASGIApp, server: Listener) -> None:
         self._shared = shared
         self._app = app
         self._server = server
@@ -73,7 +39,6 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._header_bytes = 0
-        """Bytes received while headers are incomplete."""
         self._refused_bytes = 0
         self._in_headers = False
         self._alarmed = False
@@ -85,27 +50,26 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._deaf = False
         """What comes is no HTTP any more."""
-        self._closing = False
-
-    # What asyncio calls.
+        self.closing = False
+        """Nothing can be sent any more."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # what asyncio promises for a stream, and uvloop gives unnamed
         self._addresses = (transport.get_extra_info("peername"), transport.get_extra_info("sockname"))
-        self._server.connections.add(self)  # type: ignore[arg-type]  # whatever has a `shutdown`
+        self._server.connections.add(self)
         self._shared.idle.set(self.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self)
         self._shared.idle.cancel(self.close)
         self._shared.late.cancel(self._too_late)
-        self._closing = True
+        self.closing = True
         self._ahead.clear()
         if self._current is not None:
             self._current.disconnect()
 
     def data_received(self, data: bytes) -> None:
-        if self._closing or self._deaf:
+        if self.closing or self._deaf:
             return
         try:
             self._parser.feed_data(data)
@@ -131,8 +95,6 @@ class Connection(asyncio.Protocol):
         if self._current is not None:
             self._current.go_on()
 
-    # What the parser calls.
-
     def on_message_begin(self) -> None:
         self._url = b""
         self._headers = []
@@ -150,7 +112,7 @@ class Connection(asyncio.Protocol):
         if self._alarmed:
             self._alarmed = False
             self._shared.late.cancel(self._too_late)
-        path, raw_path, query = _target(self._url)
+        path, raw_path, query = target(self._url)
         version = self._parser.get_http_version()
         keep_alive = version == "1.1" and self._parser.should_keep_alive() and not self._parser.should_upgrade()
         scope: Scope = {
@@ -189,13 +151,6 @@ class Connection(asyncio.Protocol):
             if exchange.complete and self._current is None:
                 self._rest()
 
-    # What an exchange calls, and uvicorn `shutdown`.
-
-    @property
-    def closing(self) -> bool:
-        """Whether nothing can be sent any more."""
-        return self._closing
-
     @property
     def default_headers(self) -> list[tuple[bytes, bytes]]:
         """Date, renewed by uvicorn every second."""
@@ -203,13 +158,13 @@ class Connection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Let the client wait until what it sent is taken."""
-        if not self._paused and not self._closing:
+        if not self._paused and not self.closing:
             self._paused = True
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Take more."""
-        if self._paused and not self._closing:
+        if self._paused and not self.closing:
             self._paused = False
             self.transport.resume_reading()
 
@@ -220,7 +175,7 @@ class Connection(asyncio.Protocol):
             self._server.tasks.discard(exchange.task)
             exchange.task = None
         self._current = None
-        if self._closing:
+        if self.closing:
             return
         if not exchange.complete or not exchange.keep_alive:
             self.close()
@@ -230,8 +185,8 @@ class Connection(asyncio.Protocol):
             self._start(self._ahead.popleft())
         elif self._arriving is None:
             self._rest()
-        else:  # the rest of a body that nobody wants
-            self._refused_bytes = 0
+        else:
+            self._refused_bytes = 0  # the rest of a body that nobody wants
             self._be_late()
 
     def shutdown(self) -> None:
@@ -243,7 +198,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Send what was written, then close."""
-        self._closing = True
+        self.closing = True
         self.transport.close()
 
     def _start(self, exchange: Exchange) -> None:
@@ -283,23 +238,8 @@ class Connection(asyncio.Protocol):
         if self._current is not None and self._current is not self._arriving:
             self._current.keep_alive = False
             return
-        if self._current is None and not self._closing:
+        if self._current is None and not self.closing:
             request_id = self._shared.next_id()
             log.info("request refused", extra={"reason": str(error), "request_id": request_id})
-            self.transport.write(_as_bytes(problem_response(error, request_id), request_id))
+            self.transport.write(refusal(error, request_id))
         self.close()
-
-
-def _as_bytes(response: Response, request_id: str) -> bytes:
-    lines = [f"HTTP/1.1 {response.status_code} \r\nx-request-id: {request_id}\r\nconnection: close\r\n".encode()]
-    lines += [name + b": " + value + b"\r\n" for name, value in response.raw_headers if name != b"connection"]
-    return b"".join(lines) + b"\r\n" + bytes(response.body)
-
-
-@lru_cache(maxsize=256)
-def _target(url: bytes) -> tuple[str, bytes, bytes]:
-    """Path, the same as it was sent, and query of a request's target."""
-    parsed = httptools.parse_url(url)
-    raw = parsed.path or b"/"
-    path = raw.decode("ascii")
-    return unquote(path) if "%" in path else path, raw, parsed.query or b""

@@ -12,7 +12,8 @@ from uvicorn.server import ServerState
 
 from service.api import http1
 from service.api.exchange import HANGUP
-from service.api.http1 import Connection, Http1
+from service.api.http1 import Connection
+from service.api.wire import Http1
 from tests.unit.service.stand_ins import until
 
 PATIENCE_S = 10.0
