@@ -12,11 +12,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Self
+from typing import Self, TypeVar
 
 from models.errors import DatasetError
 from models.imaging import Limits
 from models.metadata import DataFile, file_sha256
+
+Item = TypeVar("Item")
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"})
 LIMITS = Limits(max_bytes=64_000_000, max_pixels=100_000_000)
@@ -145,9 +147,9 @@ def open_dataset(source: str) -> Dataset:
     raise DatasetError(f"{name} is neither a zip file nor a folder")
 
 
-def batches(images: Iterable[LabelledImage], size: int) -> Iterator[list[LabelledImage]]:
-    """Group images into lists of `size`, the last one shorter, holding no more than one in memory."""
-    iterator = iter(images)
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Group items into lists of `size`, the last one shorter, holding no more than one in memory."""
+    iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
 

@@ -100,10 +100,23 @@ class Counts(_Frozen):
     validation: int
 
 
+class BackboneFacts(_Frozen):
+    """A pretrained network that a model stands on."""
+
+    name: str
+    weights: str
+    """`imagenet`, `random`, or the name of a file."""
+    sha256: Digest
+    """Of the file; of the arrays themselves where they came from a hub, or from nowhere."""
+
+
 class TrainingFacts(_Frozen):
     """From what, how, how well, how long."""
 
     recipe: str
+    phase: Literal["scratch", "frozen", "fine_tuned"] = "scratch"
+    """What of the network learnt: all of it; what stands on a frozen backbone; part of the backbone as well."""
+    backbones: list[BackboneFacts] = Field(default_factory=list)
     settings: dict[str, str | int | float | bool | None]
     data: list[DataFile]
     excluded: list[DataFile]

@@ -1,4 +1,4 @@
-"""Runs an ONNX file that keeps the contract of `metadata`: uint8 RGB in, softmax scores out."""
+"""Runs ONNX files: those that keep the contract of `metadata` (uint8 RGB in, softmax scores out), and parts of networks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +16,11 @@ Provider: TypeAlias = str | tuple[str, dict[str, Any]]
 CPU: tuple[Provider, ...] = ("CPUExecutionProvider",)
 
 
-class OnnxModel:
-    """An inference session. `run` may be called from several threads at once."""
+class OnnxGraph:
+    """An inference session of any ONNX file with one input and one output. `run` may be called from several threads at once."""
 
     def __init__(self, path: Path, *, threads: int, providers: Sequence[Provider] = CPU) -> None:
-        """Load a file on the first of `providers` that works. Raises `BrokenModel` if the file is no model of ours.
+        """Load a file on the first of `providers` that works. Raises `BrokenModel` if the file can't be loaded.
 
         `threads` are used by each call; with one, a call runs on the thread that makes it and many may run side by side.
         """
@@ -37,6 +37,19 @@ class OnnxModel:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
         except Exception as exc:  # onnxruntime raises a dozen types of its own, rooted in RuntimeError or Exception
             raise BrokenModel(f"{path.name} can't be loaded: {exc}") from exc
+
+    def run(self, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """The output, as float32, for an input [N, ...] of the graph's own type."""
+        (output,) = self._session.run(None, {self._session.get_inputs()[0].name: images})
+        return np.asarray(output, np.float32)
+
+
+class OnnxModel(OnnxGraph):
+    """A session of a file that keeps the contract: RGB images uint8 [N, height, width, 3] -> scores float32 [N, classes]."""
+
+    def __init__(self, path: Path, *, threads: int, providers: Sequence[Provider] = CPU) -> None:
+        """Load a file, as `OnnxGraph`. Raises `BrokenModel` if it is no model of ours."""
+        super().__init__(path, threads=threads, providers=providers)
         self._check_contract(path)
 
     @property

@@ -21,7 +21,7 @@ class Augmentation:
     saturation: float = 0.0
     """Each factor lies within one plus or minus this."""
     mixup: float = 0.0
-    """Blend pairs of images and their targets, weights from Beta(mixup, mixup) (Zhang et al., 2018, arXiv:1710.09412)."""
+    """Blend pairs of images and their targets: see `mix`."""
 
 
 def view(settings: Augmentation, height: int, width: int) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
@@ -54,11 +54,20 @@ def view(settings: Augmentation, height: int, width: int) -> Callable[..., tuple
         crops = (mean + (crops - mean) * factor(6, settings.contrast)) * factor(7, settings.brightness)
         crops = tf.clip_by_value(crops, 0.0, 255.0)
         if settings.mixup:
-            gamma = tf.random.stateless_gamma([2, count], seeds[8], settings.mixup)
-            share = gamma[0] / tf.maximum(gamma[0] + gamma[1], 1e-9)
-            share = tf.maximum(share, 1 - share)
-            crops = crops * share[:, None, None, None] + crops[::-1] * (1 - share[:, None, None, None])
-            targets = targets * share[:, None] + targets[::-1] * (1 - share[:, None])
+            crops, targets = mix(crops, targets, seeds[8], settings.mixup)
         return crops, targets
 
     return augment
+
+
+def mix(inputs: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor, alpha: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """Blend each row of a batch with another, weights from Beta(alpha, alpha), the larger part naming the row.
+
+    On pixels this is mixup (Zhang et al., 2018, arXiv:1710.09412), on a layer's output manifold mixup (Verma et al., 2019,
+    arXiv:1806.05236).
+    """
+    gamma = tf.random.stateless_gamma([2, tf.shape(inputs)[0]], seed, alpha)
+    share = gamma[0] / tf.maximum(gamma[0] + gamma[1], 1e-9)
+    share = tf.maximum(share, 1 - share)
+    wide = tf.reshape(share, [-1] + [1] * (inputs.shape.rank - 1))
+    return inputs * wide + inputs[::-1] * (1 - wide), targets * share[:, None] + targets[::-1] * (1 - share[:, None])

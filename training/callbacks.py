@@ -7,15 +7,26 @@ from typing import Any, Self
 import keras
 
 from training.progress import bar, console
-from training.runs import Epoch, Run
+from training.runs import Epoch, Stage
 
 
-class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
-    """After every epoch: the history, the newest model with its optimiser, and the best one so far."""
+class KeepLast(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
+    """After every epoch: the newest weights with their optimiser."""
 
-    def __init__(self, run: Run, history: list[Epoch]) -> None:
+    def __init__(self, stage: Stage) -> None:
         super().__init__()
-        self._run = run
+        self._stage = stage
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        _save(self.model, self._stage.last)
+
+
+class KeepBest(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
+    """After every epoch: the best weights so far, and the history, which counts an epoch once its weights are kept."""
+
+    def __init__(self, stage: Stage, history: list[Epoch]) -> None:
+        super().__init__()
+        self._stage = stage
         self._best = max((epoch.merit for epoch in history), default=(-1.0, 0.0))
         self._started = 0.0
 
@@ -27,14 +38,20 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships
         line = Epoch(epoch=epoch + 1, seconds=time.monotonic() - self._started, **values)
         if line.merit > self._best:
             self._best = line.merit
-            self._save(self._run.best)
-        self._save(self._run.last)
-        self._run.append(line)
+            _save(self.model, self._stage.best)
+        self._stage.append(line)
 
-    def _save(self, path: Path) -> None:
-        part = path.with_name(f"part-{path.name}")
-        self.model.save(part)
-        part.replace(path)
+
+def keepers(stage: Stage, history: list[Epoch], *, average: bool) -> list[keras.callbacks.Callback]:
+    """What keeps a stage up to date. With an average, `best` holds averaged weights, and `last` those that learn on."""
+    swap = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if average else []
+    return [KeepLast(stage), *swap, KeepBest(stage, history)]
+
+
+def _save(model: keras.Model, path: Path) -> None:
+    part = path.with_name(f"part-{path.name}")
+    model.save(part)
+    part.replace(path)
 
 
 class EpochProgress(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types

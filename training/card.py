@@ -20,7 +20,7 @@ Input: RGB, resized to {card.input.width} x {card.input.height} ({card.input.res
 ## How it was made
 
 - recipe `{facts.recipe}`, seed {facts.seed}: {facts.epochs} epochs, the best of them {facts.best_epoch}
-- {facts.minutes:.0f} minutes on {facts.cores} cores, about {facts.usd:.2f} USD
+{_backbones(facts)}- {facts.minutes:.0f} minutes on {facts.cores} cores, about {facts.usd:.2f} USD
 - {counts.train:,} images to learn from, {counts.validation:,} to choose by
 - dropped: {counts.left_out} by name, {counts.unreadable} unreadable, {counts.in_excluded_set} that also stand in the test set,
   {counts.conflicting_duplicates} duplicates under two labels
@@ -38,6 +38,14 @@ Input: RGB, resized to {card.input.width} x {card.input.height} ({card.input.res
 - It learnt from the images named above. Other cameras, seasons, places or crops lower its accuracy; measure it on your own
   images (`parallax models evaluate {card.name} --test ...`) before you rely on it.
 {_data_limits(facts)}"""
+
+
+def _backbones(facts: TrainingFacts) -> str:
+    learnt = {"scratch": "", "frozen": "frozen; only what stands on it has learnt", "fine_tuned": "fine-tuned from the top"}
+    return "".join(
+        f"- on {backbone.name} (weights {backbone.weights}, SHA-256 {backbone.sha256[:12]}...), {learnt[facts.phase]}\n"
+        for backbone in facts.backbones
+    )
 
 
 def _data(facts: TrainingFacts) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,6 +15,11 @@ from models.repository import Repository
 from models.sources import resolve
 from models.workspace import data_dir, models_dir
 
+if TYPE_CHECKING:
+    from training.recipe import Recipe
+    from training.runs import Run
+    from training.transfer_recipe import TransferRecipe
+
 train_app = typer.Typer(no_args_is_help=True, help="Train a classifier on class folders and put it into the store.")
 
 Data = Annotated[
@@ -26,6 +31,17 @@ Data = Annotated[
     ),
 ]
 Exclude = Annotated[list[str], typer.Option(help="Test sets: an image that stands in one of them is never trained on.")]
+LeaveOut = Annotated[list[str], typer.Option(help="CLASS/FILE to leave out of training, as in sea/1.jpg.")]
+Mirrored = Annotated[
+    bool | None,
+    typer.Option("--mirrored/--not-mirrored", help="Answer with the mean over an image and its mirror image: twice the work."),
+]
+Seed = Annotated[int, typer.Option(help="For order, augmentation and initial weights.")]
+SkipUnreadable = Annotated[bool, typer.Option(help="Go on without images that can't be decoded.")]
+UsdPerHour = Annotated[
+    float | None, typer.Option(min=0, help="Price of this machine [default: its cores by models/prices.toml].")
+]
+Resume = Annotated[bool, typer.Option(help="Go on with the newest unfinished run of this name.")]
 Store = Annotated[Path | None, typer.Option(help="Where models are kept [default: PARALLAX_MODELS_DIR or models/store].")]
 
 
@@ -38,18 +54,17 @@ def train() -> None:
 def cnn(
     data: Data,
     exclude: Exclude = [],  # noqa: B006  # typer's way of saying "none unless given"
-    leave_out: Annotated[list[str], typer.Option(help="CLASS/FILE to leave out of training, as in sea/1.jpg.")] = [],  # noqa: B006
+    leave_out: LeaveOut = [],  # noqa: B006
     network: Annotated[Literal["cnn", "residual"], typer.Option(help="cnn: the article's; residual: a better one.")] = "cnn",
     name: Annotated[str | None, typer.Option(help="Name in the store [default: cnn or cnn_residual].")] = None,
     config: Annotated[Path | None, typer.Option(help="A recipe of your own, as training/configs/*.toml.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=2, help="Instead of the recipe's.")] = None,
-    seed: Annotated[int, typer.Option(help="For order, augmentation and initial weights.")] = 1,
-    skip_unreadable: Annotated[bool, typer.Option(help="Go on without images that can't be decoded.")] = False,
-    usd_per_hour: Annotated[
-        float | None, typer.Option(min=0, help="Price of this machine [default: its cores by models/prices.toml].")
-    ] = None,
-    resume: Annotated[bool, typer.Option(help="Go on with the newest unfinished run of this name.")] = False,
+    mirrored: Mirrored = None,
+    seed: Seed = 1,
+    skip_unreadable: SkipUnreadable = False,
+    usd_per_hour: UsdPerHour = None,
+    resume: Resume = False,
     store: Store = None,
 ) -> None:
     """Train a convolutional network from scratch.
@@ -58,27 +73,75 @@ def cnn(
     """
     from training.cnn import train
     from training.recipe import load_recipe
-    from training.runs import Run, RunRecord
 
-    recipe = load_recipe(network, config, epochs=epochs, batch_size=batch_size)
-    runs = data_dir() / "runs"
-    record = RunRecord(
-        name=_checked(name or recipe.backend),
-        recipe=recipe,
-        sources=_local(data),
-        excluded=_local(exclude),
-        left_out=leave_out,
-        seed=seed,
-        usd_per_hour=prices.usd_per_hour(usable_cpus()) if usd_per_hour is None else usd_per_hour,
+    recipe = load_recipe(network, config, epochs=epochs, batch_size=batch_size, mirrored=mirrored)
+    run = _run(recipe, name, data, exclude, leave_out, seed, usd_per_hour, resume=resume)
+    typer.echo(f"{train(run, Repository(store or models_dir()), skip_unreadable=skip_unreadable)}")
+
+
+@train_app.command(cls=SeveralValues)
+def transfer(
+    data: Data,
+    exclude: Exclude = [],  # noqa: B006
+    leave_out: LeaveOut = [],  # noqa: B006
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="The pretrained network: efficientnet_lite0 or efficientnet_lite2, whose weights are here; any of "
+            "keras.applications; keras_hub:PRESET; a name of Azure's AutoML; two joined with +. [default: the recipe's]",
+            show_default=False,
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="imagenet, a file of the network without its classifier, or random. [default: imagenet]")
+    ] = None,
+    weights_sha256: Annotated[str | None, typer.Option(help="What the digest of that file must be.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=32, help="Pixels of a side. [default: the recipe's, or what the backbone was made for]")
+    ] = None,
+    fine_tune: Annotated[bool, typer.Option("--fine-tune", help="Let the top of the backbone learn on, after the head.")] = False,
+    share: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Of the backbone's layers, how many are fine-tuned; 1: all of them, from pixels."),
+    ] = None,
+    fine_tune_epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    head_epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    max_cache_gb: Annotated[
+        float, typer.Option(min=0, help="Disk that activations may take while --fine-tune lasts, in GB.")
+    ] = 20.0,
+    name: Annotated[str | None, typer.Option(help="Name in the store [default: the recipe's].")] = None,
+    config: Annotated[
+        str | None, typer.Option(help="A recipe: transfer, inception_resnet_v2 (the article's), or a file. [default: transfer]")
+    ] = None,
+    mirrored: Mirrored = None,
+    seed: Seed = 1,
+    skip_unreadable: SkipUnreadable = False,
+    usd_per_hour: UsdPerHour = None,
+    resume: Resume = False,
+    store: Store = None,
+) -> None:
+    """Train on top of a network that has already learnt from a million photographs.
+
+    First the backbone is frozen and runs once for each view of an image; a head learns from what it gives, in seconds. With
+    --fine-tune the top of the backbone then learns on. What is computed is kept in the run's folder: a run that was killed goes
+    on with --resume. Ctrl-C during either phase keeps the best epoch so far and exports it.
+    """
+    from training.transfer import train
+    from training.transfer_recipe import Overrides, load_transfer_recipe
+
+    said = Overrides(
+        backbone=backbone,
+        weights=weights,
+        weights_sha256=weights_sha256,
+        image_size=image_size,
+        mirrored=mirrored,
+        head_epochs=head_epochs,
+        fine_tune_epochs=fine_tune_epochs,
+        share=share,
     )
-    if resume:
-        run = Run.newest(runs, record.name)
-        if run.read().model_copy(update={"labels": []}) != record.model_copy(update={"usd_per_hour": run.read().usd_per_hour}):
-            raise UsageError(f"{run.folder} was started with other data or settings; resume it with the same, or start anew")
-    else:
-        run = Run.create(runs, record)
-    typer.echo(f"run: {run.folder}", err=True)
-    folder = train(run, Repository(store or models_dir()), skip_unreadable=skip_unreadable)
+    recipe = load_transfer_recipe(config, fine_tune=fine_tune, overrides=said)
+    run = _run(recipe, name, data, exclude, leave_out, seed, usd_per_hour, resume=resume)
+    folder = train(run, Repository(store or models_dir()), skip_unreadable=skip_unreadable, max_cache_gb=max_cache_gb)
     typer.echo(f"{folder}")
 
 
@@ -91,6 +154,40 @@ def export(
     from training.runs import Run
 
     typer.echo(f"{export_run(Run(run), Repository(store or models_dir()))}")
+
+
+def _run(
+    recipe: "Recipe | TransferRecipe",
+    name: str | None,
+    data: Sequence[str],
+    exclude: Sequence[str],
+    leave_out: Sequence[str],
+    seed: int,
+    usd_per_hour: float | None,
+    *,
+    resume: bool,
+) -> "Run":
+    """Begin a run, or find the one to go on with."""
+    from training.runs import Run, RunRecord
+
+    runs = data_dir() / "runs"
+    record = RunRecord(
+        name=_checked(name or recipe.backend),
+        recipe=recipe,
+        sources=_local(data),
+        excluded=_local(exclude),
+        left_out=list(leave_out),
+        seed=seed,
+        usd_per_hour=prices.usd_per_hour(usable_cpus()) if usd_per_hour is None else usd_per_hour,
+    )
+    if resume:
+        run = Run.newest(runs, record.name)
+        if run.read().model_copy(update={"labels": []}) != record.model_copy(update={"usd_per_hour": run.read().usd_per_hour}):
+            raise UsageError(f"{run.folder} was started with other data or settings; resume it with the same, or start anew")
+    else:
+        run = Run.create(runs, record)
+    typer.echo(f"run: {run.folder}", err=True)
+    return run
 
 
 def _local(sources: Sequence[str]) -> list[str]:

@@ -1,142 +1,36 @@
-"""`parallax train cnn`, read top to bottom: sources -> pixels -> fit -> judge -> export."""
+"""`parallax train cnn`: a network that learns all it knows from these images."""
 
-from contextlib import suppress
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import cast
 
-import numpy as np
-
-from models import prices, statistics
-from models.errors import ParallaxError
-from models.machine import usable_cpus
-from models.metadata import TrainingFacts
 from models.repository import Repository
-from models.tables import print_report
-from training.data import TrainingSet, prepare
-from training.progress import advance_bar, bar, console
+from training import workflow
+from training.data import TrainingSet
+from training.recipe import Recipe
 from training.runs import Run, RunRecord
-
-LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow", "simplejpeg")
-PARITY_IMAGES = 64
+from training.workflow import Learnt
 
 
 def train(run: Run, store: Repository, *, skip_unreadable: bool = False) -> Path:
-    """Take a run, new or resumed, to its end and put the model into the store. Returns the folder of the new version.
-
-    Raises `ParallaxError` if data, labels or the export don't hold up.
-    """
-    try:
-        return _train(run, store, skip_unreadable)
-    except ParallaxError:
-        if not run.history():
-            run.discard()  # nothing was learnt in it
-        raise
+    """See `workflow.train`."""
+    return workflow.train(run, store, learn, skip_unreadable=skip_unreadable)
 
 
-def _train(run: Run, store: Repository, skip_unreadable: bool) -> Path:
-    record = run.read()
-    data = _prepare(run, record, store, skip_unreadable)
-    record = record.model_copy(update={"labels": data.labels})
-    run.write(record)
-    _tell(data)
-    _keep_parity_images(run, data)
+def learn(run: Run, record: RunRecord, data: TrainingSet) -> Learnt:
+    """Fit the recipe's network to pixels, new views in every epoch."""
+    from training.augment import Augmentation
+    from training.batches import Pixels
+    from training.fit import fit
+    from training.networks import NETWORKS
 
-    from training import export, fit  # TensorFlow takes seconds to load: not for a message about a wrong path
-
-    fit.use_machine(record.seed)
-    complete = fit.fit(run, record.recipe, data, record.seed)
-    if not complete:
-        console.print("stopped: the best epoch so far is kept")
-    facts = judge(run, record, data)
-    run.write(record.model_copy(update={"facts": facts}))
-    run.pixels.unlink()
-    return export.export(run, store)
-
-
-def _prepare(run: Run, record: RunRecord, store: Repository, skip_unreadable: bool) -> TrainingSet:
-    with bar("images") as progress:
-        data = prepare(
-            record.sources,
-            record.excluded,
-            record.recipe.input_spec,
-            run.pixels,
-            left_out=record.left_out,
-            skip_unreadable=skip_unreadable,
-            progress=lambda text, total: advance_bar(progress, text, total),
-        )
-    store.check_labels(record.name, data.labels)
-    return data
-
-
-def judge(run: Run, record: RunRecord, data: TrainingSet) -> TrainingFacts:
-    """Measure the best weights on the validation images and sum the run up."""
-    import keras
-
-    from training.fit import predict
-
-    model = keras.models.load_model(run.best, compile=False)
-    scores = predict(model, data.pixels[data.validation])
-    result = statistics.report(data.targets[data.validation], scores.argmax(axis=1), data.labels)
-    history, best = run.history(), run.best_epoch()
-    minutes = sum(epoch.seconds for epoch in history) / 60
-    usd = prices.usd(minutes, record.usd_per_hour)
-    print_report(console, f"validation, epoch {best.epoch} of {len(history)}", result)
-    console.print(
-        f"{minutes:.1f} minutes of training, about {usd:.2f} USD at {record.usd_per_hour:.3f} USD an hour", highlight=False
+    recipe = cast(Recipe, record.recipe)
+    augmentation = Augmentation(**recipe.augmentation.model_dump())
+    batches = Pixels(data, augmentation, recipe.train_height or recipe.height, recipe.train_width or recipe.width)
+    complete = fit(
+        run,
+        recipe,
+        lambda: NETWORKS[recipe.network](recipe.height, recipe.width, len(data.labels), recipe.dropout),
+        batches,
+        record.seed,
     )
-    return TrainingFacts(
-        recipe=record.recipe.network,
-        settings=_flat(record.recipe.model_dump()),
-        data=data.data,
-        excluded=data.excluded,
-        counts=data.counts,
-        parameters=model.count_params(),
-        epochs=len(history),
-        best_epoch=best.epoch,
-        validation=result.accuracy,
-        minutes=round(minutes, 2),
-        usd=round(usd, 4),
-        usd_per_hour=record.usd_per_hour,
-        seed=record.seed,
-        cores=usable_cpus(),
-        libraries=_versions(),
-        finished=datetime.now(UTC).replace(microsecond=0),
-    )
-
-
-def _keep_parity_images(run: Run, data: TrainingSet) -> None:
-    """Keep some validation images with the run, so that its export can be repeated and checked without the sources."""
-    step = max(1, len(data.validation) // PARITY_IMAGES)
-    np.savez_compressed(run.parity, images=data.pixels[data.validation[::step][:PARITY_IMAGES]])
-
-
-def _tell(data: TrainingSet) -> None:
-    counts = data.counts
-    console.print(
-        f"{counts.found:,} images of {len(data.labels)} classes ({', '.join(data.labels)}): {counts.train:,} to train, "
-        f"{counts.validation:,} to validate; dropped: {counts.left_out} by name, {counts.unreadable} unreadable, "
-        f"{counts.in_excluded_set} also in the excluded set, {counts.conflicting_duplicates} duplicates under two labels",
-        highlight=False,
-    )
-    for line in data.unreadable:
-        console.print(f"  unreadable: {line}", highlight=False)
-
-
-def _versions() -> dict[str, str]:
-    """Versions of what is installed of `LIBRARIES`: TensorFlow goes by one name or the other."""
-    found = {}
-    for name in LIBRARIES:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
-def _flat(values: dict[str, object], prefix: str = "") -> dict[str, str | int | float | bool | None]:
-    flat: dict[str, str | int | float | bool | None] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif value is None or isinstance(value, str | int | float | bool):
-            flat[prefix + key] = value
-    return flat
+    return Learnt(run, complete, run.seconds)

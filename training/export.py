@@ -10,15 +10,16 @@ import tensorflow as tf
 
 from models import golden
 from models.errors import GoldenMismatch, UsageError
-from models.metadata import INPUT_NAME, OUTPUT_NAME, ModelCard, Variant, stored_file
+from models.metadata import ModelCard, Variant, stored_file
 from models.repository import Repository
 from models.runtime import OnnxModel
 from training.card import card_text
+from training.conversion import write_onnx
 from training.fit import predict
+from training.heads import mirrored
 from training.progress import console
 from training.runs import Run
 
-OPSET = 17
 MAX_DIFFERENCE = 1e-4
 
 
@@ -29,8 +30,8 @@ def export(run: Run, store: Repository) -> Path:
     """
     record = run.read()
     if record.facts is None or not run.best.exists():
-        raise UsageError(f"{run.folder} has not ended; go on with it: parallax train cnn --resume")
-    model = keras.models.load_model(run.best, compile=False)
+        raise UsageError(f"{run.folder} has not ended; go on with it: parallax train {record.recipe.command} --resume")
+    model = trained_model(run)
     spec = record.recipe.input_spec
     folder = store.workspace()
     try:
@@ -60,17 +61,15 @@ def export(run: Run, store: Repository) -> Path:
         shutil.rmtree(folder, ignore_errors=True)  # there is nothing left to remove once the store has it
 
 
+def trained_model(run: Run) -> keras.Model:
+    """A run's best network as it will be served: RGB pixels float32 [N,H,W,3] in 0..255 -> scores float32 [N,classes]."""
+    model = keras.models.load_model(run.best, compile=False)
+    return mirrored(model) if run.read().recipe.mirrored else model
+
+
 def convert(model: keras.Model, height: int, width: int, path: Path) -> None:
     """Write a Keras model (float32 0..255 in) as ONNX: uint8 `image` [N,height,width,3] -> float32 `scores` [N,classes]."""
-    import tf2onnx
-
-    signature = [tf.TensorSpec((None, height, width, 3), tf.uint8, name=INPUT_NAME)]
-
-    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]  # TensorFlow ships no types
-    def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {OUTPUT_NAME: model(tf.cast(image, tf.float32), training=False)}
-
-    tf2onnx.convert.from_function(serve, input_signature=signature, opset=OPSET, output_path=str(path))
+    write_onnx(lambda image: model(tf.cast(image, tf.float32), training=False), (None, height, width, 3), path, tf.uint8)
 
 
 def check_parity(model: keras.Model, onnx_model: OnnxModel, images: npt.NDArray[np.uint8]) -> float:

@@ -1,8 +1,8 @@
 """The training loop: augmented batches in, the best weights by validation accuracy out, resumable after every epoch."""
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import keras
@@ -11,12 +11,14 @@ import tensorflow as tf
 
 from models.errors import UsageError
 from models.machine import usable_cpus
-from training.augment import Augmentation, view
-from training.callbacks import Checkpoint, EpochProgress
-from training.data import TrainingSet
-from training.networks import NETWORKS
-from training.recipe import Recipe
-from training.runs import Run
+from training.batches import Batches
+from training.callbacks import EpochProgress, keepers
+from training.recipe import Fitting
+from training.runs import Stage
+
+
+class NothingLearnt(UsageError):
+    """Ctrl-C came before the first epoch ended."""
 
 
 def use_machine(seed: int) -> None:
@@ -29,39 +31,55 @@ def use_machine(seed: int) -> None:
         pass  # TensorFlow already runs in this process and keeps the threads that it has
 
 
-def fit(run: Run, recipe: Recipe, data: TrainingSet, seed: int) -> bool:
-    """Train until the last epoch or Ctrl-C; `run.best` holds the best model so far. True if it ran to its end.
+def fit(
+    stage: Stage,
+    settings: Fitting,
+    build: Callable[[], keras.Model],
+    batches: Batches,
+    seed: int,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    quiet: bool = False,
+) -> bool:
+    """Train what `build` makes until the last epoch or Ctrl-C; `stage.best` holds the best so far. True if it ran to its end.
 
-    A run that has a history goes on after its last finished epoch. Raises `UsageError` if Ctrl-C came before any epoch ended.
+    A stage that has a history goes on after its last finished epoch. `callbacks` are called once an epoch is kept; what they
+    raise ends the training. Raises `NothingLearnt` if Ctrl-C came before any epoch ended.
     """
-    history = run.history()
-    steps = -(-len(data.train) // recipe.batch_size)
+    history = stage.history()
+    done = history[-1].epoch if history else 0
+    if done >= settings.epochs:
+        return True
+    steps = batches.steps(settings.batch_size)
     if history:
-        model = keras.models.load_model(run.last)
+        model = keras.models.load_model(stage.last)
     else:
-        model = NETWORKS[recipe.network](recipe.height, recipe.width, len(data.labels), recipe.dropout)
+        model = build()
         model.compile(
-            optimizer=_optimizer(recipe, steps),
-            loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+            optimizer=_optimizer(settings, steps),
+            loss=keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
             metrics=["accuracy"],
         )
-    done = history[-1].epoch if history else 0
-    batches = _training_batches(data, recipe, seed, first_epoch=done)
-    validation = _validation_batches(data, recipe.batch_size)
-    with _ctrl_c(), EpochProgress(recipe.epochs, steps, done) as progress:
+    # One more than will be learnt: keras asks for it before it stops.
+    training = batches.training(settings.batch_size, seed, range(done, settings.epochs + 1))
+    with _ctrl_c(), nullcontext() if quiet else EpochProgress(settings.epochs, steps, done) as progress:
         try:
             model.fit(
-                batches,
-                validation_data=validation,
-                epochs=recipe.epochs,
+                training,
+                validation_data=batches.validation(settings.batch_size),
+                epochs=settings.epochs,
                 initial_epoch=done,
-                callbacks=[Checkpoint(run, history), progress],
+                callbacks=[
+                    *keepers(stage, history, average=settings.average > 0),
+                    *([progress] if progress else []),
+                    *callbacks,
+                ],
                 shuffle=False,  # the batches come in an order of their own
                 verbose=0,
             )
         except KeyboardInterrupt:
-            if not run.history():
-                raise UsageError("stopped before the first epoch ended: there is nothing to keep") from None
+            if not stage.history():
+                raise NothingLearnt("stopped before the first epoch ended: there is nothing to keep") from None
             return False
     return True
 
@@ -76,61 +94,22 @@ def _ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, previous)
 
 
-def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
-    settings = recipe.optimizer
-    warmup = round(settings.warmup_epochs * steps)
+def _optimizer(settings: Fitting, steps: int) -> keras.optimizers.Optimizer:
+    how = settings.optimizer
+    warmup = round(how.warmup_epochs * steps)
     schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=settings.learning_rate / 100,
-        decay_steps=max(1, recipe.epochs * steps - warmup),
-        warmup_target=settings.learning_rate,
+        initial_learning_rate=how.learning_rate / 100,
+        decay_steps=max(1, settings.epochs * steps - warmup),
+        warmup_target=how.learning_rate,
         warmup_steps=warmup,
     )
-    if settings.name == "sgd":
-        optimizer = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay)
+    average = {"use_ema": settings.average > 0, "ema_momentum": settings.average}
+    if how.name == "sgd":
+        optimizer = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, weight_decay=how.weight_decay, **average)
     else:
-        optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
+        optimizer = keras.optimizers.AdamW(schedule, weight_decay=how.weight_decay, **average)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
-
-
-def _training_batches(data: TrainingSet, recipe: Recipe, seed: int, first_epoch: int) -> tf.data.Dataset:
-    """Batches in a new order each epoch. Order and views follow from seed and epoch alone, so a resumed run sees the same."""
-    epochs = iter(range(first_epoch, recipe.epochs + 1))
-
-    def one_epoch() -> Iterator[tuple[Any, Any, Any]]:
-        epoch = next(epochs)
-        order = np.random.default_rng((seed, epoch)).permutation(data.train)
-        for step, start in enumerate(range(0, len(order), recipe.batch_size)):
-            rows = order[start : start + recipe.batch_size]
-            targets = np.eye(len(data.labels), dtype=np.float32)[data.targets[rows]]
-            yield data.pixels[rows], targets, np.array([seed, epoch * 1_000_000 + step], np.int64)
-
-    height, width = recipe.train_height or recipe.height, recipe.train_width or recipe.width
-    signature = (
-        tf.TensorSpec((None, recipe.height, recipe.width, 3), tf.uint8),
-        tf.TensorSpec((None, len(data.labels)), tf.float32),
-        tf.TensorSpec((2,), tf.int64),
-    )
-    augmentation = Augmentation(**recipe.augmentation.model_dump())
-    steps = -(-len(data.train) // recipe.batch_size)
-    batches = tf.data.Dataset.from_generator(one_epoch, output_signature=signature)
-    batches = batches.map(view(augmentation, height, width), num_parallel_calls=2)
-    return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
-
-
-def _validation_batches(data: TrainingSet, batch_size: int) -> tf.data.Dataset:
-    def batches() -> Iterator[tuple[Any, Any]]:
-        for start in range(0, len(data.validation), batch_size):
-            rows = data.validation[start : start + batch_size]
-            yield data.pixels[rows].astype(np.float32), np.eye(len(data.labels), dtype=np.float32)[data.targets[rows]]
-
-    signature = (
-        tf.TensorSpec((None, *data.pixels.shape[1:]), tf.float32),
-        tf.TensorSpec((None, len(data.labels)), tf.float32),
-    )
-    count = -(-len(data.validation) // batch_size)
-    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
-    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2)
 
 
 def predict(model: keras.Model, pixels: np.ndarray[Any, np.dtype[np.uint8]], batch_size: int = 64) -> np.ndarray[Any, Any]:

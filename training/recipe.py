@@ -1,8 +1,11 @@
-"""What a training run is told: a TOML file that holds only what differs from the defaults, each with its reason."""
+"""What a training run is told: a TOML file that holds only what differs from the defaults, each with its reason.
+
+Here is what all runs have in common, and the networks that are trained from scratch; `transfer_recipe` has the pretrained ones.
+"""
 
 import tomllib
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -41,24 +44,46 @@ class AugmentationSettings(BaseModel):
     mixup: float = Field(default=0.0, ge=0)
 
 
-class Recipe(BaseModel):
-    """Everything that decides what a run learns, but for data and seed."""
+class Fitting(BaseModel):
+    """How long and how fast a network learns."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(default=40, ge=1)
+    batch_size: int = Field(default=64, ge=2)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    average: float = Field(default=0.0, ge=0, lt=1)
+    """Momentum of an exponential moving average of the weights, which is what is then validated and kept (Polyak & Juditsky,
+    1992, doi:10.1137/0330046). 0: none; 0.99 averages over about 100 steps."""
+    optimizer: OptimizerSettings = OptimizerSettings()
+
+
+class Served(BaseModel):
+    """What decides how the trained model is served."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     backend: str
     """Name under which the store keeps the model, unless `--name` says otherwise."""
-    network: Literal["cnn", "residual"]
     height: int = Field(default=150, ge=32)
     width: int = Field(default=150, ge=32)
+    mirrored: bool = False
+    """Answer with the mean of the scores of an image and of its mirror image: twice the work, a little more accurate."""
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """Served size, as the model card will say it."""
+        return InputSpec(height=self.height, width=self.width)
+
+
+class Recipe(Fitting, Served):
+    """Everything that decides what a run from scratch learns, but for data and seed."""
+
+    network: Literal["cnn", "residual"]
     train_height: int | None = None
     train_width: int | None = None
     """Size of the augmented views, where it differs from the served size."""
-    epochs: int = Field(default=40, ge=1)
-    batch_size: int = Field(default=64, ge=2)
     dropout: float = Field(default=0.2, ge=0, lt=1)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    optimizer: OptimizerSettings = OptimizerSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
 
     @model_validator(mode="after")
@@ -69,23 +94,35 @@ class Recipe(BaseModel):
         return self
 
     @property
-    def input_spec(self) -> InputSpec:
-        """Served size, as the model card will say it."""
-        return InputSpec(height=self.height, width=self.width)
+    def kind(self) -> str:
+        """The name by which a model's card calls the recipe."""
+        return self.network
+
+    @property
+    def command(self) -> str:
+        """What follows `parallax train`."""
+        return "cnn"
 
 
-def load_recipe(network: str, config: Path | None = None, **overrides: int | None) -> Recipe:
+def load_recipe(network: str, config: Path | None = None, **overrides: object) -> Recipe:
     """Read a network's recipe (`configs/<network>.toml`, or a file of one's own). Overrides that are None say nothing.
 
     Raises `UsageError` with the file and the field at fault.
     """
     path = config or CONFIGS / f"{network}.toml"
+    values = {"network": network} | read_toml(path) | {key: value for key, value in overrides.items() if value is not None}
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-        values |= {key: value for key, value in overrides.items() if value is not None}
-        return Recipe.model_validate({"network": network} | values)
+        return Recipe.model_validate(values)
+    except ValueError as exc:
+        raise UsageError(f"{path}: {exc}") from exc
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a recipe's file says, not yet checked. Raises `UsageError`, with those that ship if there is no such file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as exc:
         known = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.toml")))
         raise UsageError(f"no recipe {path}; there are: {known}") from exc
-    except (OSError, ValueError) as exc:  # no text, no TOML, no recipe
+    except (OSError, ValueError) as exc:  # no text, or no TOML
         raise UsageError(f"{path}: {exc}") from exc

@@ -1,4 +1,7 @@
-"""A training run's folder: what it was told, how far it came, its best weights. Enough to resume it or to export it again."""
+"""A training run's folder: what it was told, how far it came, its best weights. Enough to resume it or to export it again.
+
+A run that learns in several phases has a folder within its own for each of them.
+"""
 
 import json
 import re
@@ -11,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from models.errors import UsageError
 from models.metadata import TrainingFacts
 from training.recipe import Recipe
+from training.transfer_recipe import TransferRecipe
 
 
 class RunRecord(BaseModel):
@@ -19,7 +23,7 @@ class RunRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    recipe: Recipe
+    recipe: Recipe | TransferRecipe
     sources: list[str]
     excluded: list[str]
     left_out: list[str] = []
@@ -48,17 +52,60 @@ class Epoch(BaseModel):
         return self.val_accuracy, -self.val_loss
 
 
-class Run:
-    """Paths and records of one run's folder."""
+class Stage:
+    """A folder in which one network learns: its history, its newest weights with their optimiser, and its best."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.pixels = folder / "pixels.npy"
         self.best = folder / "best.keras"
         self.last = folder / "last.keras"
-        self.parity = folder / "parity.npz"
-        self._record = folder / "run.json"
         self._history = folder / "history.jsonl"
+
+    def history(self) -> list[Epoch]:
+        """The epochs that were finished, first to last."""
+        if not self._history.exists():
+            return []
+        epochs = []
+        for line in self._history.read_text(encoding="utf-8").splitlines():
+            try:
+                epochs.append(Epoch.model_validate_json(line))
+            except ValidationError:
+                break  # a kill cut it short: that epoch is learnt again
+        return epochs
+
+    def best_epoch(self) -> Epoch:
+        """The epoch whose weights `best` holds."""
+        return max(self.history(), key=lambda epoch: epoch.merit)
+
+    @property
+    def seconds(self) -> float:
+        """How long the finished epochs took."""
+        return sum(epoch.seconds for epoch in self.history())
+
+    def append(self, epoch: Epoch) -> None:
+        """Add a finished epoch to the history."""
+        lines = [line.model_dump_json() + "\n" for line in (*self.history(), epoch)]
+        part = self._history.with_suffix(".part")
+        part.write_text("".join(lines), encoding="utf-8")
+        part.replace(self._history)
+
+
+class Run(Stage):
+    """Paths and records of one run's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.pixels = folder / "pixels.npy"
+        self.parity = folder / "parity.npz"
+        self.features = folder / "features"
+        self.activations = folder / "activations"
+        self._record = folder / "run.json"
+
+    def stage(self, name: str) -> Stage:
+        """The folder of one phase, made if need be."""
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        return Stage(folder)
 
     @classmethod
     def create(cls, root: Path, record: RunRecord) -> "Run":
@@ -104,29 +151,17 @@ class Run:
         part.write_text(json.dumps(record.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
         part.replace(self._record)
 
+    def tidy(self) -> None:
+        """Remove what only learning needs, and what can be computed again."""
+        self.pixels.unlink(missing_ok=True)
+        for folder in (self.features, self.activations):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def discard(self) -> None:
         """Remove the folder: nothing was learnt in it."""
         shutil.rmtree(self.folder)
 
-    def history(self) -> list[Epoch]:
-        """The epochs that were finished, first to last."""
-        if not self._history.exists():
-            return []
-        epochs = []
-        for line in self._history.read_text(encoding="utf-8").splitlines():
-            try:
-                epochs.append(Epoch.model_validate_json(line))
-            except ValidationError:
-                break  # a kill cut it short: that epoch is learnt again
-        return epochs
-
-    def best_epoch(self) -> Epoch:
-        """The epoch whose weights `best` holds."""
-        return max(self.history(), key=lambda epoch: epoch.merit)
-
-    def append(self, epoch: Epoch) -> None:
-        """Add a finished epoch to the history."""
-        lines = [line.model_dump_json() + "\n" for line in (*self.history(), epoch)]
-        part = self._history.with_suffix(".part")
-        part.write_text("".join(lines), encoding="utf-8")
-        part.replace(self._history)
+    @property
+    def has_begun(self) -> bool:
+        """Whether it holds anything that took long to make: finished epochs, or rows of a cache."""
+        return any(self.folder.rglob("history.jsonl")) or any(self.folder.rglob("cache.json"))

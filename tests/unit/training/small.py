@@ -7,12 +7,16 @@ import keras
 import numpy as np
 from keras import layers
 
-from models.metadata import Accuracy, Counts, TrainingFacts
+from models.metadata import Accuracy, BackboneFacts, Counts, TrainingFacts
+from training.augment import Augmentation
+from training.backbones import Backbone, arrays_digest
+from training.batches import Pixels
 from training.data import TrainingSet
 from training.recipe import Recipe
 from training.runs import Run, RunRecord
 
 SIDE = 32
+EVERYTHING = Augmentation(min_area=0.5, flip=True, brightness=0.2, mixup=0.2)
 
 
 def small_network(height: int, width: int, classes: int, dropout: float) -> keras.Model:
@@ -24,6 +28,19 @@ def small_network(height: int, width: int, classes: int, dropout: float) -> kera
     x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dropout(dropout)(x)
     return keras.Model(image, layers.Dense(classes, activation="softmax", name="scores")(x))
+
+
+def small_backbone(name: str = "small", side: int = SIDE, **_: object) -> Backbone:
+    """Stands in for a pretrained network: a stem, two blocks with shortcuts, and pooling."""
+    image = keras.Input((side, side, 3), name="image")
+    x = layers.Rescaling(1 / 255)(image)
+    x = layers.Conv2D(6, 5, strides=4, use_bias=False, name="stem")(x)
+    x = layers.ReLU()(layers.BatchNormalization(name="stem_bn")(x))
+    for block in ("block1", "block2"):
+        y = layers.Conv2D(6, 3, padding="same", use_bias=False, name=f"{block}_conv")(x)
+        x = layers.Add(name=f"{block}_add")([x, layers.BatchNormalization(name=f"{block}_bn")(y)])
+    model = keras.Model(image, layers.GlobalAveragePooling2D(name="features")(x), name="small")
+    return Backbone(model, [BackboneFacts(name=name, weights="random", sha256=arrays_digest(model))])
 
 
 def small_recipe(epochs: int = 3) -> Recipe:
@@ -61,6 +78,11 @@ def small_set(train: int = 20, validation: int = 6) -> TrainingSet:
         excluded=[],
         unreadable=[],
     )
+
+
+def small_batches(augmentation: Augmentation = EVERYTHING) -> Pixels:
+    """The small set, in random views."""
+    return Pixels(small_set(), augmentation, SIDE, SIDE)
 
 
 def small_run(root: Path, epochs: int = 3) -> Run:

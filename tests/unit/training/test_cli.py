@@ -7,9 +7,11 @@ from typer.testing import CliRunner, Result
 
 from models.errors import DatasetError, UsageError
 from tests.support.images import labelled, write_folder
-from training import cnn
+from training import cnn, transfer
 from training.cli import train_app
+from training.recipe import Recipe
 from training.runs import Run
+from training.transfer_recipe import TransferRecipe
 
 
 @pytest.fixture(autouse=True)
@@ -31,16 +33,18 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Run]:
         return tmp_path / "store" / "cnn" / "1"
 
     monkeypatch.setattr(cnn, "train", train)
+    monkeypatch.setattr(transfer, "train", train)
     return runs
 
 
-def call(*args: str | Path) -> Result:
-    return CliRunner().invoke(train_app, ["cnn", *map(str, args)], catch_exceptions=False)
+def call(*args: str | Path, command: str = "cnn") -> Result:
+    return CliRunner().invoke(train_app, [command, *map(str, args)], catch_exceptions=False)
 
 
 def test_a_run_is_told_what_the_line_says(started: list[Run], data: Path) -> None:
     result = call("--data", "a.zip", "b.zip", "--exclude", "test.zip", "--leave-out", "sea/1.jpg", "--seed", "3", "--epochs", "2")
     record = started[0].read()
+    assert isinstance(record.recipe, Recipe)
     assert started[0].folder.parent == data / "runs"
     assert (record.name, record.sources, record.excluded) == ("cnn", ["a.zip", "b.zip"], ["test.zip"])
     assert (record.left_out, record.seed, record.recipe.epochs, record.recipe.batch_size) == (["sea/1.jpg"], 3, 2, 64)
@@ -52,7 +56,7 @@ def test_network_and_name_are_chosen_apart(started: list[Run]) -> None:
     call("--data", "a.zip", "--network", "residual")
     call("--data", "a.zip", "--network", "residual", "--name", "mine", "--usd-per-hour", "0")
     assert [run.read().name for run in started] == ["cnn_residual", "mine"]
-    assert {run.read().recipe.network for run in started} == {"residual"}
+    assert {run.read().recipe.kind for run in started} == {"residual"}
     assert started[1].read().usd_per_hour == 0
 
 
@@ -85,3 +89,45 @@ def test_a_run_that_never_learnt_leaves_nothing_behind(data: Path, tmp_path: Pat
     with pytest.raises(DatasetError, match=r"dark/bad\.jpg"):
         call("--data", source)
     assert list((data / "runs").iterdir()) == []
+
+
+def test_transfer_learning_is_told_what_the_line_says(started: list[Run], data: Path) -> None:
+    call("--data", "a.zip", "b.zip", "--exclude", "test.zip", "--leave-out", "sea/1.jpg", "--mirrored", command="transfer")
+    call(
+        *("--data", "a.zip", "--backbone", "mobilenetv2", "--image-size", "96", "--weights", "w.h5", "--name", "mine"),
+        *("--fine-tune", "--share", "0.5", "--fine-tune-epochs", "3", "--head-epochs", "4"),
+        command="transfer",
+    )
+    first, second = (run.read() for run in started)
+    assert (first.name, first.sources, first.excluded, first.left_out) == (
+        "transfer",
+        ["a.zip", "b.zip"],
+        ["test.zip"],
+        ["sea/1.jpg"],
+    )
+    assert isinstance(first.recipe, TransferRecipe)
+    assert (first.recipe.backbone, first.recipe.mirrored, first.recipe.fine_tune) == ("efficientnet_lite0", True, None)
+    assert isinstance(second.recipe, TransferRecipe)
+    assert (second.name, second.recipe.backbone, second.recipe.height, second.recipe.weights) == (
+        "mine",
+        "MobileNetV2",
+        96,
+        "w.h5",
+    )
+    assert second.recipe.fine_tune
+    assert (second.recipe.fine_tune.share, second.recipe.fine_tune.epochs, second.recipe.head.epochs) == (0.5, 3, 4)
+
+
+def test_transfer_learning_is_resumed_with_the_same_settings_only(started: list[Run]) -> None:
+    call("--data", "a.zip", command="transfer")
+    call("--data", "a.zip", "--resume", command="transfer")
+    assert started[0].folder == started[1].folder
+    for other in (["--fine-tune"], ["--mirrored"], ["--backbone", "resnet50"], ["--image-size", "128"]):
+        with pytest.raises(UsageError, match="was started with other data or settings"):
+            call("--data", "a.zip", "--resume", *other, command="transfer")
+
+
+def test_a_wrong_backbone_is_refused_before_a_run_begins(started: list[Run], data: Path) -> None:
+    with pytest.raises(UsageError, match="there is no backbone 'resnet51'"):
+        call("--data", "a.zip", "--backbone", "resnet51", command="transfer")
+    assert not data.exists()

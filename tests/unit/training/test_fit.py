@@ -1,6 +1,6 @@
 """The loop: what a run leaves behind, going on after a stop, and what Ctrl-C keeps."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +9,18 @@ import numpy as np
 import pytest
 
 from models.errors import UsageError
-from tests.unit.training.small import small_network, small_recipe, small_run, small_set
+from tests.unit.training.small import SIDE, small_batches, small_network, small_recipe, small_run, small_set
 from training import fit as fitting
-from training.callbacks import Checkpoint, EpochProgress
-from training.networks import NETWORKS
-from training.recipe import AugmentationSettings
+from training.callbacks import EpochProgress, keepers
 from training.runs import Run
 
 SEED = 7
 
 
-@pytest.fixture(autouse=True)
-def _small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(NETWORKS, "residual", small_network)
-
-
-def fit(run: Run, epochs: int = 3) -> bool:
+def fit(run: Run, epochs: int = 3, average: float = 0, callbacks: Sequence[keras.callbacks.Callback] = ()) -> bool:
     fitting.use_machine(SEED)
-    return fitting.fit(run, small_recipe(epochs), small_set(), SEED)
+    recipe = small_recipe(epochs).model_copy(update={"average": average})
+    return fitting.fit(run, recipe, lambda: small_network(SIDE, SIDE, 2, 0), small_batches(), SEED, callbacks=callbacks)
 
 
 def weights(path: Path) -> list[np.ndarray]:
@@ -50,13 +44,11 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, epoch: int, batch: int = 1) -> None
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of three epochs that nobody stopped."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setitem(NETWORKS, "residual", small_network)
-        run = small_run(tmp_path_factory.mktemp("runs"))
-        assert fit(run)
-        yield run
+    run = small_run(tmp_path_factory.mktemp("runs"))
+    assert fit(run)
+    return run
 
 
 def test_a_run_leaves_its_history_its_best_and_its_last_weights(finished: Run) -> None:
@@ -124,59 +116,83 @@ def test_the_best_weights_are_replaced_by_better_ones_only(tmp_path: Path) -> No
     run = small_run(tmp_path)
     model = small_network(32, 32, 2, 0)
 
-    def end_epoch(number: int, checkpoint: Checkpoint, accuracy: float, loss: float) -> None:
+    def end_epoch(number: int, kept: Sequence[keras.callbacks.Callback], accuracy: float, loss: float) -> None:
         model.set_weights([np.full_like(array, number) for array in model.get_weights()])
-        checkpoint.set_model(model)
-        checkpoint.on_epoch_begin(number - 1)
-        checkpoint.on_epoch_end(number - 1, {"loss": 1, "accuracy": 0, "val_loss": loss, "val_accuracy": accuracy})
+        for callback in kept:
+            callback.set_model(model)
+            callback.on_epoch_begin(number - 1)
+            callback.on_epoch_end(number - 1, {"loss": 1, "accuracy": 0, "val_loss": loss, "val_accuracy": accuracy})
 
-    checkpoint = Checkpoint(run, [])
+    kept = keepers(run, [], average=False)
     for number, accuracy, loss, best in [(1, 0.5, 0.9, 1), (2, 0.8, 0.9, 2), (3, 0.7, 0.1, 2), (4, 0.8, 0.8, 4)]:
-        end_epoch(number, checkpoint, accuracy, loss)
+        end_epoch(number, kept, accuracy, loss)
         assert {array.flat[0] for array in weights(run.last)} == {number}
         assert {array.flat[0] for array in weights(run.best)} == {best} == {run.best_epoch().epoch}
-    end_epoch(5, Checkpoint(run, run.history()), 0.79, 0.1)  # resumed
+    end_epoch(5, keepers(run, run.history(), average=False), 0.79, 0.1)  # resumed
     assert {array.flat[0] for array in weights(run.best)} == {4}
     assert not list(run.folder.glob("part-*"))
 
 
-def epochs_seen(first_epoch: int, count: int, seed: int = SEED) -> list[list[tuple[np.ndarray, np.ndarray]]]:
-    batches = fitting._training_batches(small_set(), small_recipe(), seed, first_epoch=first_epoch)
-    return [[(images.numpy(), targets.numpy()) for images, targets in batches] for _ in range(count)]
+class Notes(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
+    """Weights after every batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[list[np.ndarray]] = []
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self.steps.append([variable.numpy() for variable in self.model.trainable_variables])
 
 
-def test_batches_follow_from_seed_and_epoch_alone() -> None:
-    straight, resumed, other = epochs_seen(0, 3), epochs_seen(2, 1), epochs_seen(0, 1, seed=8)
-    for (images, targets), (images_again, targets_again) in zip(straight[2], resumed[0], strict=True):
-        np.testing.assert_array_equal(images, images_again)
-        np.testing.assert_array_equal(targets, targets_again)
-    firsts = [epoch[0][0] for epoch in (*straight, *other)]
-    assert all(not np.array_equal(a, b) for place, a in enumerate(firsts) for b in firsts[:place])
-
-
-def test_an_epoch_shows_every_training_image_once_in_an_order_of_its_own() -> None:
+def test_an_average_of_the_weights_is_what_is_validated_and_kept(tmp_path: Path) -> None:
+    run, notes = small_run(tmp_path), Notes()
+    assert fit(run, epochs=2, average=0.5, callbacks=[notes])
+    assert len(notes.steps) == 6
+    expected = notes.steps[0]
+    for number, step in enumerate(notes.steps[1:], 2):
+        expected = [0.5 * mean + 0.5 * array for mean, array in zip(expected, step, strict=True)]
+        if number == 3 * run.best_epoch().epoch:
+            break
+    model = keras.models.load_model(run.best, compile=False)
+    for variable, array in zip(model.trainable_variables, expected, strict=True):
+        np.testing.assert_allclose(variable.numpy(), array, atol=1e-5)
     data = small_set()
-    recipe = small_recipe().model_copy(update={"augmentation": AugmentationSettings()})
-    batches = fitting._training_batches(data, recipe, SEED, first_epoch=0)
-    assert int(batches.cardinality()) == 3
-    first, second = (list(batches) for _ in range(2))
-    assert [len(images) for images, _ in first] == [8, 8, 4]
-    orders = []
-    for epoch in (first, second):
-        images = np.rint(np.concatenate([images.numpy() for images, _ in epoch])).astype(np.uint8)
-        targets = np.concatenate([targets.numpy() for _, targets in epoch]).argmax(axis=1)
-        rows = [int(np.flatnonzero((data.pixels == image).all(axis=(1, 2, 3)))[0]) for image in images]
-        np.testing.assert_array_equal(targets, data.targets[rows])
-        orders.append(rows)
-    assert sorted(orders[0]) == sorted(orders[1]) == data.train.tolist()
-    assert orders[0] != orders[1]
-    assert orders[0] != sorted(orders[0])
+    right = fitting.predict(model, data.pixels[data.validation]).argmax(axis=1) == data.targets[data.validation]
+    assert right.mean() == pytest.approx(run.best_epoch().val_accuracy)
+    newest = keras.models.load_model(run.last, compile=False)
+    for variable, array in zip(newest.trainable_variables, notes.steps[-1], strict=True):
+        np.testing.assert_allclose(variable.numpy(), array, atol=1e-5)
 
 
-def test_validation_images_are_seen_as_they_are() -> None:
-    data = small_set()
-    batches = list(fitting._validation_batches(data, batch_size=4))
-    np.testing.assert_array_equal(np.concatenate([images.numpy() for images, _ in batches]), data.pixels[data.validation])
-    np.testing.assert_array_equal(
-        np.concatenate([targets.numpy() for _, targets in batches]).argmax(axis=1), data.targets[data.validation]
-    )
+def test_a_run_with_an_average_is_resumed_as_if_it_was_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    straight, run = small_run(tmp_path / "straight"), small_run(tmp_path / "stopped")
+    assert fit(straight, average=0.9)
+    with monkeypatch.context() as patch:
+        stop_at(patch, epoch=2)
+        assert not fit(run, average=0.9)
+    assert fit(run, average=0.9)
+    for resumed, other in zip(run.history(), straight.history(), strict=True):
+        assert (resumed.loss, resumed.val_loss) == pytest.approx((other.loss, other.val_loss), abs=1e-5)
+    for array, expected in zip(weights(run.last), weights(straight.last), strict=True):
+        np.testing.assert_allclose(array, expected, atol=1e-5)
+
+
+def test_a_finished_stage_is_left_as_it_is(finished: Run) -> None:
+    before = {path.name: path.stat().st_mtime_ns for path in finished.folder.iterdir()}
+    assert fit(finished)
+    assert {path.name: path.stat().st_mtime_ns for path in finished.folder.iterdir()} == before
+
+
+def test_a_callback_ends_the_training_with_what_it_raises_once_the_epoch_is_kept(tmp_path: Path) -> None:
+    class Hopeless(Exception):
+        pass
+
+    class Judge(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
+        def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+            if epoch == 1:
+                raise Hopeless
+
+    run = small_run(tmp_path)
+    with pytest.raises(Hopeless):
+        fit(run, callbacks=[Judge()])
+    assert [epoch.epoch for epoch in run.history()] == [1, 2]

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from models.errors import UsageError
 from models.metadata import InputSpec
 from training.augment import Augmentation
-from training.recipe import CONFIGS, Recipe, load_recipe
+from training.recipe import Recipe, load_recipe
 
-RECIPES = sorted(path.stem for path in CONFIGS.glob("*.toml"))
+RECIPES = sorted(Recipe.model_fields["network"].annotation.__args__)  # type: ignore[union-attr]  # of a Literal
 
 
 @pytest.mark.parametrize("network", RECIPES)
@@ -20,10 +20,6 @@ def test_a_shipped_recipe_is_sound(network: str) -> None:
     assert recipe.network == network
     assert recipe.input_spec == InputSpec(height=recipe.height, width=recipe.width)
     Augmentation(**recipe.augmentation.model_dump())
-
-
-def test_every_network_has_its_recipe() -> None:
-    assert set(RECIPES) >= set(Recipe.model_fields["network"].annotation.__args__)  # type: ignore[union-attr]  # of a Literal
 
 
 def test_the_articles_network_is_served_at_its_size_and_by_its_name() -> None:
@@ -82,7 +78,7 @@ def test_a_wrong_recipe_is_refused_with_file_and_field(tmp_path: Path, text: str
 
 
 def test_a_recipe_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no recipe .*nowhere\.toml; there are: cnn, residual"):
+    with pytest.raises(UsageError, match=r"no recipe .*nowhere\.toml; there are: cnn, .*residual"):
         load_recipe("cnn", tmp_path / "nowhere.toml")
 
 
