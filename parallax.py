@@ -11,8 +11,10 @@ from models.cli import models_app
 from models.errors import ParallaxError
 from service.cli import serve
 from training.cli import export, train_app
+from training.store_cli import mount
 
-TRAINING_COMMANDS = frozenset({"train", "export"})
+TRAINING_COMMANDS = {"train": "tensorflow", "export": "tensorflow", "models optimize": "onnx", "models import": "onnx"}
+"""With a package that only the environment for training has."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,15 +41,17 @@ def parallax(
 app.command()(serve)
 app.add_typer(train_app, name="train")
 app.command()(export)
+mount(models_app)
 app.add_typer(models_app, name="models")
 
 
 def main() -> None:
     """Run the command line. What Parallax foresaw is a message and exit status 2, never a traceback."""
-    command = next((arg for arg in sys.argv[1:] if not arg.startswith("-")), "")
-    if command in TRAINING_COMMANDS and "--help" not in sys.argv and find_spec("tensorflow") is None:
+    words = [arg for arg in sys.argv[1:] if not arg.startswith("-")]
+    command = next((known for known in (" ".join(words[:count]) for count in (1, 2)) if known in TRAINING_COMMANDS), "")
+    if command and "--help" not in sys.argv and find_spec(TRAINING_COMMANDS[command]) is None:
         _fail(
-            f"`parallax {command}` needs TensorFlow, which never enters the serving environment. "
+            f"`parallax {command}` needs the environment for training: TensorFlow and its like never enter the serving one. "
             f"Type: make train-env && .venv-train/bin/parallax {' '.join(sys.argv[1:])}"
         )
     try:

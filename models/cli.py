@@ -89,7 +89,8 @@ def evaluate(
 ) -> None:
     """Meet a test set, once per version, and write the result into model.json.
 
-    Once, because whoever looks twice begins to choose by it. Every precision of the version is judged, file by file.
+    Once, because whoever looks twice begins to choose by it. Every precision of the version is judged, file by file; one that was
+    added later may meet it then.
     """
     from models.evaluation import evaluate as judge
 

@@ -15,7 +15,7 @@ from models import imaging, statistics
 from models.datasets import LIMITS, Dataset, LabelledImage, batches, open_dataset
 from models.errors import DatasetError, ImageError, UsageError
 from models.machine import usable_cpus
-from models.metadata import Accuracy, DataFile, InputSpec, Precision, TestResult
+from models.metadata import Accuracy, DataFile, InputSpec, Precision, TestResult, Variant
 from models.repository import Repository, StoredModel
 from models.runtime import OnnxModel
 from models.sources import resolve
@@ -27,9 +27,9 @@ BATCH = 32
 def evaluate(
     repository: Repository, stored: StoredModel, sources: Sequence[str], downloads: Path, console: Console
 ) -> TestResult:
-    """Judge every variant and record the result in the card.
+    """Judge every variant that has not met these images and record the result in the card.
 
-    Raises `UsageError` if this version met these images before, `DatasetError` if they don't fit its labels or
+    Raises `UsageError` if all have, `DatasetError` if they don't fit its labels or
     one can't be decoded, `BrokenModel` if a file is not what the card says.
     """
     card = stored.card
@@ -37,12 +37,12 @@ def evaluate(
     with ExitStack() as stack:
         sets = [stack.enter_context(open_dataset(resolve(source, downloads))) for source in sources]
         data = _facts(sets)
-        _refuse_second_look(stored, data)
+        before, variants = _first_look(stored, data)
         unknown = sorted({label for dataset in sets for label in dataset.labels} - set(card.labels))
         if unknown:
             raise DatasetError(f"{card.name} does not know {', '.join(unknown)}; it knows {', '.join(card.labels)}")
         models: dict[Precision, OnnxModel] = {
-            variant.precision: OnnxModel(stored.folder / variant.file, threads=usable_cpus()) for variant in card.variants
+            variant.precision: OnnxModel(stored.folder / variant.file, threads=usable_cpus()) for variant in variants
         }
         targets: list[int] = []
         predicted: dict[Precision, list[npt.NDArray[np.int64]]] = {precision: [] for precision in models}
@@ -57,12 +57,16 @@ def evaluate(
         result = statistics.report(np.array(targets), np.concatenate(parts), card.labels)
         print_report(console, f"{card.name}/{card.version} {precision} on {data.name}", result)
         accuracy[precision] = result.accuracy
-    record = TestResult(data=data, accuracy=accuracy, evaluated=datetime.now(UTC).replace(microsecond=0))
-    variants = card.variants
-    if not card.tests:
-        variants = [variant.model_copy(update={"test_accuracy": accuracy[variant.precision].value}) for variant in card.variants]
-    repository.update(card.model_copy(update={"tests": [*card.tests, record], "variants": variants}))
+    told = {**before.accuracy, **accuracy} if before else accuracy
+    record = TestResult(data=data, accuracy=told, evaluated=datetime.now(UTC).replace(microsecond=0))
+    tests = [record if test is before else test for test in card.tests] if before else [*card.tests, record]
+    repository.update(card.model_copy(update={"tests": tests, "variants": [_tested(one, tests[0]) for one in card.variants]}))
     return record
+
+
+def _tested(variant: Variant, first: TestResult) -> Variant:
+    found = first.accuracy.get(variant.precision)
+    return variant.model_copy(update={"test_accuracy": found.value if found else None})
 
 
 def _load(image: LabelledImage, spec: InputSpec) -> imaging.Pixels:
@@ -72,14 +76,17 @@ def _load(image: LabelledImage, spec: InputSpec) -> imaging.Pixels:
         raise DatasetError(f"{image.path}: {exc}") from exc
 
 
-def _refuse_second_look(stored: StoredModel, data: DataFile) -> None:
-    for test in stored.card.tests:
-        if test.data.sha256 == data.sha256:
-            found = ", ".join(f"{precision} {value.value:.1%}" for precision, value in test.accuracy.items())
-            raise UsageError(
-                f"{stored.card.name}/{stored.card.version} met these images on {test.evaluated:%Y-%m-%d}: {found}. "
-                "A test set is met once per version; its result stands in model.json."
-            )
+def _first_look(stored: StoredModel, data: DataFile) -> tuple[TestResult | None, list[Variant]]:
+    """What these images said of the version before, if they did, and the variants that did not meet them. Raises `UsageError`."""
+    before = next((test for test in stored.card.tests if test.data.sha256 == data.sha256), None)
+    variants = [variant for variant in stored.card.variants if before is None or variant.precision not in before.accuracy]
+    if before is not None and not variants:
+        found = ", ".join(f"{precision} {value.value:.1%}" for precision, value in before.accuracy.items())
+        raise UsageError(
+            f"{stored.card.name}/{stored.card.version} met these images on {before.evaluated:%Y-%m-%d}: {found}. "
+            "A test set is met once per version; its result stands in model.json."
+        )
+    return before, variants
 
 
 def _facts(sets: Sequence[Dataset]) -> DataFile:

@@ -46,6 +46,17 @@ def write(path: Path, spec: InputSpec, runs: Mapping[Precision, Run]) -> None:
     np.savez(path, allow_pickle=False, **arrays)
 
 
+def extend(path: Path, extended: Path, spec: InputSpec, runs: Mapping[Precision, Run]) -> None:
+    """Write `extended`: what `path` holds, with the scores of further variants. Raises `BrokenModel`."""
+    pixels = np.stack([imaging.load(data, spec) for data in images(path)])
+    try:
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as golden:
+            arrays: dict[str, npt.NDArray[np.generic]] = dict(golden)
+    except UNREADABLE as exc:
+        raise BrokenModel(f"{path.name} can't be read: {exc}") from exc
+    np.savez(extended, allow_pickle=False, **arrays, **{f"scores_{precision}": run(pixels) for precision, run in runs.items()})
+
+
 def images(path: Path) -> list[bytes]:
     """The encoded images of a file that `write` made. Raises `BrokenModel`."""
     try:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import platform
 from pathlib import Path
 
 from models.errors import UsageError
@@ -23,6 +24,18 @@ def usable_cpus() -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cgroup_quota(CGROUP)
     return max(1, min(available, math.ceil(quota))) if quota else available
+
+
+def processor() -> str:
+    """The processor's own name with its widest vector instructions, or what Python knows of it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    flags = facts.get("flags", "").split()
+    vectors = next((flag for flag in ("avx512_vnni", "avx512f", "avx2") if flag in flags), "")
+    return f"{facts.get('model name', platform.machine())} {vectors}".strip()
 
 
 def _cgroup_quota(root: Path) -> float | None:

@@ -52,14 +52,6 @@ class StoredFile(_Frozen):
     sha256: Digest
 
 
-class Variant(StoredFile):
-    """One ONNX file of a version."""
-
-    precision: Precision
-    test_accuracy: float | None = Field(default=None, ge=0, le=1)
-    """Of this very file through `imaging.load`, on the first test set of `tests`; None until it met one."""
-
-
 class DataFile(_Frozen):
     """A zip or folder that images came from, by its last name: never a path."""
 
@@ -76,6 +68,43 @@ class Accuracy(_Frozen):
     value: float = Field(ge=0, le=1)
     low: float = Field(ge=0, le=1)
     high: float = Field(ge=0, le=1)
+
+
+class Change(_Frozen):
+    """How the share of right answers on the same images changed, with its 95 % interval. Negative: fewer are right."""
+
+    images: int = Field(gt=0)
+    gained: int = Field(ge=0)
+    """Right now, and wrong before."""
+    lost: int = Field(ge=0)
+    """Wrong now, and right before."""
+    value: float = Field(ge=-1, le=1)
+    low: float = Field(ge=-1, le=1)
+    high: float = Field(ge=-1, le=1)
+
+
+class Speed(_Frozen):
+    """Images decoded and classified per second on all cores of a machine, measured in turns with the version's other variants."""
+
+    images_per_second: float = Field(gt=0)
+    provider: str
+    processor: str
+    cores: int = Field(ge=1)
+
+
+class Variant(StoredFile):
+    """One ONNX file of a version."""
+
+    precision: Precision
+    size_bytes: int | None = Field(default=None, ge=0)
+    speed: Speed | None = None
+    """None until it was measured beside another variant."""
+    validation: Accuracy | None = None
+    """Of this very file, when its variants were compared."""
+    change: Change | None = None
+    """Against fp32 on those validation images; None for fp32 itself."""
+    test_accuracy: float | None = Field(default=None, ge=0, le=1)
+    """Of this very file through `imaging.load`, on the first test set of `tests`; None until it met one."""
 
 
 class TestResult(_Frozen):

@@ -148,6 +148,24 @@ class Repository:
         """Replace the card of a stored version, atomically."""
         write_card(self.get(card.name, card.version).folder, card)
 
+    def extend(self, card: ModelCard, files: Path) -> StoredModel:
+        """Add what is in a folder to a stored version, and replace its card in the end: readers see it as it was or as it is.
+
+        What the card in place vouches for must stay as it is until then. Raises `UsageError` for a file of the same name.
+        """
+        stored = self.get(card.name, card.version)
+        standing = {file.file for file in stored.card.files}
+        if taken := sorted(standing & {path.name for path in files.iterdir()}):
+            raise UsageError(
+                f"{card.name}/{card.version} has {', '.join(taken)} already; a file that was served is never replaced"
+            )
+        for path in list(files.iterdir()):
+            path.rename(stored.folder / path.name)
+        write_card(stored.folder, card)
+        for name in standing - {file.file for file in card.files}:
+            (stored.folder / name).unlink()
+        return StoredModel(card, stored.folder)
+
     def delete(self, name: str, version: str) -> None:
         """Remove one version, broken ones too. Raises `UnknownModel`."""
         numbers = self._numbers(name) if name in self.names() else []

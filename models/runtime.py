@@ -16,6 +16,11 @@ Provider: TypeAlias = str | tuple[str, dict[str, Any]]
 CPU: tuple[Provider, ...] = ("CPUExecutionProvider",)
 
 
+def runtime_of(provider: str) -> list[str]:
+    """What a model's speed depends on beside its file and the processor: the provider and the runtime's version."""
+    return [provider, f"onnxruntime {onnxruntime.__version__}"]
+
+
 class OnnxGraph:
     """An inference session of any ONNX file with one input and one output. `run` may be called from several threads at once."""
 
@@ -59,8 +64,8 @@ class OnnxModel(OnnxGraph):
 
     @property
     def runtime(self) -> list[str]:
-        """What its speed depends on beside the file and the processor: the provider and the runtime's version."""
-        return [self.provider, f"onnxruntime {onnxruntime.__version__}"]
+        """`runtime_of` its provider."""
+        return runtime_of(self.provider)
 
     @property
     def classes(self) -> int | None:

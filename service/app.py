@@ -86,7 +86,9 @@ def create_app(settings: Settings, place: Place | None = None) -> FastAPI:
             registry = Registry(settings, metrics.on_batch)
             stack.push_async_callback(registry.close)
             repository = Repository(settings.models_dir)
-            book = PlanBook(settings.data_dir / "plans", cpus)
+            # A worker that takes a dead one's place must choose the variants that the others chose, whatever was measured since.
+            until = place.began if place is not None else math.inf
+            book = PlanBook(settings.data_dir / "plans", cpus, speeds_until=until)
             activity = Activity()
             try:
                 watcher = Watcher(registry, repository, finder(repository, settings, cpus, book), settings.poll_s)

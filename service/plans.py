@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-import platform
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
+from models.machine import processor
 from service.tuning import Measured, Plan
 
 log = logging.getLogger("parallax.plans")
@@ -41,10 +42,11 @@ class _File(BaseModel):
 class PlanBook:
     """Plans by what they depend on: the model's digest, the processor, the cores, the runtime."""
 
-    def __init__(self, folder: Path, cpus: int) -> None:
-        """`folder` need not exist."""
+    def __init__(self, folder: Path, cpus: int, *, speeds_until: float = math.inf) -> None:
+        """`folder` need not exist. `speeds_until`: seconds since the epoch, when what `speed` tells must have been kept."""
         self._folder = folder
-        self._machine = [_processor(), f"{cpus} cores"]
+        self._speeds_until = speeds_until
+        self._machine = [processor(), f"{cpus} cores"]
 
     def find(self, model: Sequence[str]) -> tuple[Plan, list[Measured]] | None:
         """The plan that was kept for a model (its digest and what else it runs on), with what was measured then."""
@@ -57,6 +59,15 @@ class PlanBook:
             log.warning("a kept plan can't be read; it is measured anew", extra={"file": path.name, "reason": str(exc)[:200]})
             return None
         return kept.plan.plan, [Measured(speed.plan, speed.images_per_second) for speed in kept.measured]
+
+    def speed(self, model: Sequence[str]) -> float | None:
+        """Images/s of a model on the plan that was kept for it, if that was measured in time."""
+        try:
+            in_time = self._path(model).stat().st_mtime <= self._speeds_until
+        except OSError:
+            return None
+        kept = self.find(model) if in_time else None
+        return next((tried.images_per_second for tried in kept[1] if tried.plan == kept[0]), None) if kept else None
 
     def keep(self, model: Sequence[str], plan: Plan, measured: Sequence[Measured]) -> None:
         """Write a plan down for the next start. What can't be written is logged: the service goes on without."""
@@ -75,15 +86,3 @@ class PlanBook:
     def _path(self, model: Sequence[str]) -> Path:
         key = hashlib.sha256("\n".join([*model, *self._machine]).encode()).hexdigest()
         return self._folder / f"{key[:32]}.json"
-
-
-def _processor() -> str:
-    """The processor's own name with its widest vector instructions, or what Python knows of it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    flags = facts.get("flags", "").split()
-    vectors = next((flag for flag in ("avx512_vnni", "avx512f", "avx2") if flag in flags), "")
-    return f"{facts.get('model name', platform.machine())} {vectors}".strip()

@@ -69,7 +69,8 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`cuda`: refuse to start without a working GPU; `auto`: use one if it is there, and say so if not."""
     precision: Literal["auto", "fp32", "int8", "fp16"] = "auto"
-    """Which variant of a model to serve; `auto`: fp32 on a CPU, fp16 on a GPU, or what there is."""
+    """Which variant of a model to serve; `auto`: the fastest that is sound, as measured on this machine, else as `model.json`
+    says; what is measured later counts from the next load."""
     gpu_mem_limit_bytes: int = Field(default=0, ge=0)
     """Bound on the CUDA memory arena of each model; 0: none."""
     cpus: float | None = Field(default=None, gt=0, allow_inf_nan=False)

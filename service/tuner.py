@@ -3,12 +3,16 @@
 import asyncio
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from weakref import WeakKeyDictionary
 
+from models.errors import ModelError
 from service.activity import Activity
-from service.backends.base import Tunable
+from service.backends.base import Rival, Tunable
 from service.errors import Closing
 from service.lanes import Interrupted
+from service.niceness import LOADING, step_back
 from service.plans import PlanBook
 from service.registry import Registry
 from service.running import Running
@@ -29,10 +33,18 @@ class Tuner:
         self._book = book
         self._activity = activity
         self._leads = leads
-        self._known: WeakKeyDictionary[Running, dict[Plan, float]] = WeakKeyDictionary()
+        self._known: WeakKeyDictionary[object, dict[Plan, float]] = WeakKeyDictionary()
+        """Of a backend, or of a variant that does not serve."""
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="rival", initializer=step_back, initargs=(LOADING,))
 
     async def run(self) -> None:
         """Tune whatever waits for it, until cancelled."""
+        try:
+            await self._run()
+        finally:
+            self._loader.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self) -> None:
         while True:
             waiting = [
                 (running, tunable)
@@ -58,34 +70,63 @@ class Tuner:
     async def _tune(self, running: Running, tunable: Tunable) -> None:
         tunable.tuning.state = "running"
         stop = self._activity.until_next()
-        known = self._known.setdefault(running, {})
         try:
-            measured = await asyncio.to_thread(_measure, running, tunable, known, stop)
-            default = tunable.fixed.apply(default_plan(running.identity.provider, tunable.cpus))
-            plan = choose(measured, default)
-            if plan != default:
-                plan = await asyncio.to_thread(confirm, plan, default, lambda one: served(tunable.measure(one, stop), one))
-            if plan != tunable.plan:
-                await running.adopt(plan)
+            if tunable.tuning.source not in ("kept", "measured"):
+                await self._choose_plan(running, tunable, stop)
+            while tunable.rivals:
+                await self._try_rival(running, tunable.rivals[0], stop)
+                tunable.rivals.pop(0)
         except Interrupted:
             tunable.tuning.state = "waiting"
-            return
         except Closing:
             return  # another version took its place meanwhile
         except Exception:
             log.exception("tuning failed; the plan stays", extra={"backend": running.identity.name})
             tunable.tuning.state = "off"
         else:
-            tunable.tuning.state, tunable.tuning.source, tunable.tuning.measured = "tuned", "measured", measured
-            self._book.keep(tunable.plan_key, plan, measured)
+            tunable.tuning.state = "tuned"
             log.info("backend tuned", extra={"backend": running.identity.name} | dict(running.backend.describe()))
+
+    async def _choose_plan(self, running: Running, tunable: Tunable, stop: threading.Event) -> None:
+        """Measure plans, go over to the best, and keep it."""
+        measured, plan = await self._search(running, tunable, running.identity.provider, stop)
+        if plan != tunable.plan:
+            await running.adopt(plan)
+        tunable.tuning.source, tunable.tuning.measured = "measured", measured
+        self._book.keep(tunable.plan_key, plan, measured)
         self._known.pop(running, None)
 
+    async def _try_rival(self, running: Running, rival: Rival, stop: threading.Event) -> None:
+        """Measure the plans of a variant that does not serve, and keep the best for the next load, which compares them."""
+        described = {"backend": running.identity.name, "precision": rival.precision}
+        try:
+            backend = await asyncio.get_running_loop().run_in_executor(self._loader, rival.load)
+        except ModelError as exc:
+            log.warning("a variant is unfit", extra=described | {"reason": str(exc)})
+            return
+        try:
+            if (tunable := backend.tunable) is not None:
+                measured, plan = await self._search(rival, tunable, backend.identity.provider, stop)
+                self._book.keep(tunable.plan_key, plan, measured)
+                log.info("variant measured", extra=described | {"plan": asdict(plan)})
+        finally:
+            await backend.close()
 
-def _measure(running: Running, tunable: Tunable, known: dict[Plan, float], stop: threading.Event) -> list[Measured]:
+    async def _search(self, owner: object, tunable: Tunable, provider: str, stop: threading.Event) -> tuple[list[Measured], Plan]:
+        """Measure plans but for those that the owner's search knows from before it was interrupted, and choose one."""
+        known = self._known.setdefault(owner, {})
+        measured = await asyncio.to_thread(_measure, tunable, provider, known, stop)
+        default = tunable.fixed.apply(default_plan(provider, tunable.cpus))
+        plan = choose(measured, default)
+        if plan != default:
+            plan = await asyncio.to_thread(confirm, plan, default, lambda one: served(tunable.measure(one, stop), one))
+        return measured, plan
+
+
+def _measure(tunable: Tunable, provider: str, known: dict[Plan, float], stop: threading.Event) -> list[Measured]:
     def measure(plan: Plan) -> float:
         if plan not in known:
             known[plan] = served(tunable.measure(plan, stop), plan)
         return known[plan]
 
-    return list(search(running.identity.provider, tunable.cpus, tunable.fixed, measure))
+    return list(search(provider, tunable.cpus, tunable.fixed, measure))

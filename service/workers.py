@@ -11,6 +11,7 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection, wait
@@ -39,11 +40,13 @@ RESTART_AFTER_S = 1.0
 class Place:
     """Where a worker stands: its port, its part of the machine, the folder that all share, the line to the supervisor."""
 
-    def __init__(self, number: int, port: int, count: int, folder: Path, line: Connection) -> None:
+    def __init__(self, number: int, port: int, count: int, folder: Path, line: Connection, began: float) -> None:
+        """`began`: when the supervisor did, in seconds since the epoch."""
         self.number = number
         self.port = port
         self.count = count
         self.folder = folder
+        self.began = began
         self._line = line
 
     def listen(self, host: str) -> socket.socket:
@@ -69,6 +72,7 @@ class Supervisor:
         self._workers: dict[BaseProcess, tuple[int, Connection]] = {}
         """With its number, and the line on which it reports."""
         self._stopping = False
+        self._began = time.time()
 
     def run(self) -> None:
         """Return when all workers have ended after SIGTERM or SIGINT. Raises `ConfigurationError` if they can't start."""
@@ -95,7 +99,7 @@ class Supervisor:
     def _start(self, number: int, port: int, folder: Path) -> None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe(duplex=False)
-        place = Place(number, port, self._settings.workers, folder, theirs)
+        place = Place(number, port, self._settings.workers, folder, theirs, self._began)
         worker = context.Process(target=_work, args=(self._serve, self._settings, place), name="parallax-worker")
         worker.start()
         theirs.close()

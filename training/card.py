@@ -1,5 +1,7 @@
 """`CARD.md`: what a person should know before relying on a model."""
 
+from collections.abc import Mapping
+
 from models.metadata import ModelCard, TrainingFacts
 
 INTEL_ARCHIVES = ("intel", "seg_train", "IntelImageClassification")
@@ -46,6 +48,28 @@ def _backbones(facts: TrainingFacts) -> str:
         f"- on {backbone.name} (weights {backbone.weights}, SHA-256 {backbone.sha256[:12]}...), {learnt[facts.phase]}\n"
         for backbone in facts.backbones
     )
+
+
+def imported_card_text(card: ModelCard, file: str, sha256: str, preprocess: Mapping[str, object]) -> str:
+    """Markdown for a model that was trained elsewhere: `file` as it came, and what was declared of its pixels."""
+    declared = " ".join(f"{key}={value}" for key, value in preprocess.items())
+    return f"""# {card.name}
+
+Classifies an image into one of {len(card.labels)} classes: {", ".join(card.labels)}.
+Input: RGB, resized to {card.input.width} x {card.input.height} ({card.input.resize}).
+
+## How it was made
+
+- imported from `{file}` (SHA-256 {sha256[:12]}...), trained elsewhere
+- declared of its input and output: {declared or "nothing beyond the defaults"}; it is part of the graph now
+
+## Limits of use
+
+- Nothing is known here of the images it learnt from, nor of their terms.
+- Whether the declaration is right, only labelled images tell: `parallax models evaluate {card.name} --test ...`.
+- It knows its {len(card.labels)} classes and nothing else: an image of anything else still gets one of them, and often
+  with confidence.
+"""
 
 
 def _data(facts: TrainingFacts) -> str:

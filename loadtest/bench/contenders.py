@@ -18,6 +18,7 @@ from loadtest.bench.jobs import Request
 from loadtest.bench.processes import BenchError, Server, start_server, wait_until
 from models.metadata import Variant
 from models.repository import StoredModel
+from service.backends.variants import fastest_first
 
 PARALLAX, PLAIN, FLOOR = "Parallax", "plain FastAPI", "floor"
 TUNING_S = 300.0
@@ -35,8 +36,8 @@ class Contender:
 
 
 def served_variant(stored: StoredModel) -> Variant:
-    """The file that a service with default settings takes on a CPU: fp32 if there is one."""
-    return next((variant for variant in stored.card.variants if variant.precision == "fp32"), stored.card.variants[0])
+    """The file that a service with default settings takes on a CPU where nothing was measured yet."""
+    return fastest_first(stored.card, {}, "CPUExecutionProvider")[0]
 
 
 @contextmanager

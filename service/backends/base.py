@@ -86,6 +86,15 @@ class Tuning:
     measured: list[Measured] = field(default_factory=list)
 
 
+@dataclass(frozen=True, eq=False)
+class Rival:
+    """A variant that does not serve: what it does on this machine decides whether the next load takes it instead."""
+
+    precision: str
+    load: Callable[[], Backend[Any]]
+    """Blocks, on a thread. Raises `ModelError`."""
+
+
 class Tunable(Protocol):
     """A backend whose plan can be measured on this machine."""
 
@@ -102,6 +111,11 @@ class Tunable(Protocol):
     @property
     def fixed(self) -> Fixed:
         """What the settings leave no choice about."""
+        ...
+
+    @property
+    def rivals(self) -> list[Rival]:
+        """The variants to measure as well. The tuner takes off those that it is done with."""
         ...
 
     @property

@@ -4,24 +4,24 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from models import golden, imaging
-from models.errors import BrokenModel
-from models.metadata import Precision, Variant
+from models.errors import BrokenModel, ModelError
+from models.metadata import ModelCard, Variant
 from models.repository import StoredModel
-from models.runtime import OnnxModel
-from service.backends.base import Tunable, Tuning
+from models.runtime import OnnxModel, runtime_of
+from service.backends.base import Rival, Tunable, Tuning
 from service.backends.devices import Device, cuda_missing
 from service.backends.inference import Inference, Item, Outcome
+from service.backends.variants import Choice, expected_speeds, fastest_first
 from service.domain import Identity
 from service.errors import BackendFailed, Closing, ConfigurationError
 from service.lanes import Lanes, throughput
 from service.plans import PlanBook
 from service.settings import Settings
 from service.tuning import CUDA_PROVIDER, Plan, default_plan
-
-PREFERENCES: Mapping[str, Sequence[Precision]] = {"cpu": ("fp32", "int8", "fp16"), "cuda": ("fp16", "fp32", "int8")}
 
 MEASURE_S = 0.2
 """How long a plan is tried."""
@@ -45,7 +45,7 @@ class OnnxBackend:
 
     remote = False
 
-    def __init__(self, stored: StoredModel, variant: Variant, settings: Settings, device: Device) -> None:
+    def __init__(self, stored: StoredModel, variant: Variant, settings: Settings, device: Device, choice: Choice) -> None:
         """Use `load`, which checks everything first. Blocks, as it opens a session. Raises `ModelError`."""
         card = stored.card
         self._card = card
@@ -65,22 +65,52 @@ class OnnxBackend:
         self.cpus = device.cpus
         self.fixed = settings.fixed_plan(card.name)
         self.plan = default_plan(model.provider, device.cpus)
-        self.plan_key = [card.name, variant.sha256, *model.runtime]
+        self.plan_key = _plan_key(card, variant, model.provider)
         self.tuning = Tuning("waiting", "default")
+        self.rivals = list(choice.rivals) if settings.tune == "auto" and not self.fixed.whole else []
+        self._choice = choice
 
     @classmethod
     def load(
         cls, stored: StoredModel, settings: Settings, device: Device, book: PlanBook, inherited: Plan | None = None
     ) -> "OnnxBackend":
-        """Verify digests, open a session, check the golden vectors and warm it. Blocks: call it on a thread.
+        """Load the variant that is asked for, or the fastest that is sound. Blocks: call it on a thread.
 
         `inherited`: the plan of the version before. Raises `ModelError` if this version can't be served,
         `ConfigurationError` if the asked-for device fails it.
         """
         card = stored.card
-        variant = _choose_variant(stored, settings, "cuda" if device.provider == CUDA_PROVIDER else "cpu")
+        here = {one.precision: speed for one in card.variants if (speed := book.speed(_plan_key(card, one, device.provider)))}
+        ranked = fastest_first(card, here, device.provider) if settings.precision == "auto" else [_asked_for(card, settings)]
+        unknown = [one for one in ranked if book.find(_plan_key(card, one, device.provider)) is None]
+        choice = Choice(expected_speeds(card, here, device.provider))
+        for variant in ranked:
+            rivals = [
+                Rival(one.precision, partial(cls.load_variant, stored, one, settings, device, book))
+                for one in unknown
+                if one is not variant and one.precision not in choice.faults
+            ]
+            try:
+                return cls.load_variant(stored, variant, settings, device, book, inherited, replace(choice, rivals=rivals))
+            except ModelError as exc:
+                choice = replace(choice, faults={**choice.faults, variant.precision: exc})
+        raise choice.fault
+
+    @classmethod
+    def load_variant(
+        cls,
+        stored: StoredModel,
+        variant: Variant,
+        settings: Settings,
+        device: Device,
+        book: PlanBook,
+        inherited: Plan | None = None,
+        choice: Choice | None = None,
+    ) -> "OnnxBackend":
+        """Verify digests, open a session, check the golden vectors and warm it. Raises as `load` does."""
+        card = stored.card
         stored.verify([variant, card.golden])  # what is served: the Keras original may be left at home
-        backend = cls(stored, variant, settings, device)
+        backend = cls(stored, variant, settings, device, choice or Choice())
         inference = backend._open()
         model = inference.model
         if model.provider != device.provider:
@@ -149,7 +179,7 @@ class OnnxBackend:
         return self._lanes.run(batch, alone)
 
     def describe(self) -> Mapping[str, Any]:
-        """Input, plan, threads of an image that is alone, training accuracy, and what the device choice came to."""
+        """Input, plan, threads of an image that is alone, accuracies, images/s by which the variant was chosen, and notes."""
         facts = self._card.training
         return {
             "input": self._card.input.model_dump(),
@@ -162,7 +192,8 @@ class OnnxBackend:
             },
             "test_accuracy": next((v.test_accuracy for v in self._card.variants if v.precision == self.identity.precision), None),
             "validation_accuracy": facts.validation.value if facts else None,
-            "note": self._device.note,
+            "variants": {one.precision: self._choice.speeds.get(one.precision) for one in self._card.variants},
+            "note": "; ".join(filter(None, [self._device.note, self._choice.note])),
         }
 
     async def close(self) -> None:
@@ -202,7 +233,7 @@ class OnnxBackend:
         """Start on the best plan that is known. What is fixed holds in any case."""
         kept = book.find(self.plan_key)
         if kept is not None:
-            self.plan, self.tuning = kept[0], Tuning("tuned", "kept", kept[1])
+            self.plan, self.tuning = kept[0], Tuning("waiting" if self.rivals else "tuned", "kept", kept[1])
         elif inherited is not None:
             self.plan, self.tuning = inherited, Tuning("waiting", "inherited")
         self.plan = self.fixed.apply(self.plan)
@@ -210,11 +241,13 @@ class OnnxBackend:
             self.tuning = Tuning("off", "settings")
 
 
-def _choose_variant(stored: StoredModel, settings: Settings, device: str) -> Variant:
-    if settings.precision != "auto":
-        asked = stored.card.variant(settings.precision)
-        if asked is None:
-            has = ", ".join(variant.precision for variant in stored.card.variants)
-            raise BrokenModel(f"PARALLAX_PRECISION={settings.precision}, but this version has only {has}")
-        return asked
-    return next(found for precision in PREFERENCES[device] if (found := stored.card.variant(precision)))
+def _asked_for(card: ModelCard, settings: Settings) -> Variant:
+    asked = next((variant for variant in card.variants if variant.precision == settings.precision), None)
+    if asked is None:
+        has = ", ".join(variant.precision for variant in card.variants)
+        raise BrokenModel(f"PARALLAX_PRECISION={settings.precision}, but this version has only {has}")
+    return asked
+
+
+def _plan_key(card: ModelCard, variant: Variant, provider: str) -> Sequence[str]:
+    return [card.name, variant.sha256, *runtime_of(provider)]

@@ -1,15 +1,16 @@
 """Real models, small enough to make in milliseconds: ONNX graphs that keep the contract, built without TensorFlow."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from models import golden
-from models.metadata import INPUT_NAME, OUTPUT_NAME, InputSpec, ModelCard, Precision, Variant, stored_file
+from models.metadata import INPUT_NAME, OUTPUT_NAME, InputSpec, ModelCard, Precision, Speed, Variant, stored_file
 from models.repository import Repository, StoredModel
 from models.runtime import OnnxModel
 
@@ -26,11 +27,12 @@ def tiny_model(
     width: int = 32,
     precisions: Sequence[Precision] = ("fp32",),
     sharpness: float = 20.0,
+    speeds: Mapping[Precision, float] = MappingProxyType({}),
 ) -> StoredModel:
     """Add a model to the store, as the next version of its name, that tells pictures apart by their brightness.
 
     The first label is black, the last white, those between evenly spaced; the nearest wins. A higher `sharpness` makes it more
-    certain; a negative one makes the farthest win. Every precision gets the same graph.
+    certain; a negative one makes the farthest win. Every precision gets the same graph, and of `speeds` what the card says.
     """
     repository = Repository(store)
     folder = repository.workspace()
@@ -47,12 +49,21 @@ def tiny_model(
             version="1",  # the store gives it the next free number
             labels=list(labels),
             input=spec,
-            variants=[Variant(precision=precision, **stored_file(path).model_dump()) for precision, path in files.items()],
+            variants=[
+                Variant(precision=precision, **stored_file(path).model_dump(), speed=_speed(speeds.get(precision)))
+                for precision, path in files.items()
+            ],
             golden=stored_file(golden_file),
         )
         return repository.add(card, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _speed(images_per_second: float | None) -> Speed | None:
+    if images_per_second is None:
+        return None
+    return Speed(images_per_second=images_per_second, provider="CPUExecutionProvider", processor="one like this", cores=2)
 
 
 def write_graph(path: Path, classes: int, *, height: int = 32, width: int = 32, sharpness: float = 20.0) -> None:

@@ -100,6 +100,28 @@ def test_a_second_look_at_the_same_images_is_refused_with_the_first_result(judge
     assert judge.card_text() == before
 
 
+def test_a_variant_that_came_later_meets_them_once_too(judge: Judge, tmp_path: Path) -> None:
+    test = write_folder(tmp_path / "test", labelled(dict.fromkeys(THREE, 2)))
+    card = judge.stored.card
+    judge.repository.update(card.model_copy(update={"variants": card.variants[:1]}))
+    assert list(judge.meet(test)) == ["fp32"]
+    (first,) = judge.repository.get("tiny").card.tests
+    write_graph(judge.stored.folder / "model.int8.onnx", 3, sharpness=-20)  # names the class that is farthest
+    late = card.variants[1].model_copy(update={"sha256": file_sha256(judge.stored.folder / "model.int8.onnx")})
+    met = judge.repository.get("tiny").card
+    judge.repository.update(met.model_copy(update={"variants": [*met.variants, late]}))
+    judge.output.truncate(0)
+    accuracy = judge.meet(test)
+    assert "tiny/1 int8" in judge.output.getvalue()
+    assert "tiny/1 fp32" not in judge.output.getvalue(), "it is not asked again"
+    (record,) = judge.repository.get("tiny").card.tests
+    assert record.accuracy == accuracy
+    assert (record.accuracy["fp32"], record.accuracy["int8"].correct) == (first.accuracy["fp32"], 0)
+    assert [variant.test_accuracy for variant in judge.repository.get("tiny").card.variants] == [1, 0]
+    with pytest.raises(UsageError, match=r"fp32 100\.0%, int8 0\.0%\. A test set is met once"):
+        judge.meet(test)
+
+
 def test_a_second_test_set_adds_to_the_card_and_the_first_stays_the_figure(judge: Judge, tmp_path: Path) -> None:
     judge.meet(write_folder(tmp_path / "right", labelled(dict.fromkeys(THREE, 2))))
     judge.meet(write_folder(tmp_path / "wrong", labelled(dict.fromkeys(reversed(THREE), 2))))

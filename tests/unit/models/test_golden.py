@@ -212,3 +212,27 @@ def test_a_golden_image_that_is_none_is_the_model_s_fault(vectors: Path) -> None
     spoilt: Mapping[str, npt.NDArray[np.uint8]] = {"file_2": np.zeros(10, np.uint8)}
     with pytest.raises((BrokenModel, GoldenMismatch)):
         golden.check(rewrite(vectors, **spoilt), SPEC, "fp32", brightness, CPU)
+
+
+def test_scores_of_further_variants_are_added_to_what_was_there(vectors: Path) -> None:
+    def half(images: npt.NDArray[np.uint8]) -> Scores:
+        return np.sqrt(brightness(images))
+
+    extended = vectors.with_name("extended.npz")
+    with np.load(rewrite(vectors, scores_fp16=None)) as arrays:
+        before = dict(arrays)
+    golden.extend(vectors, extended, SPEC, {"fp16": half})
+    with np.load(extended) as arrays:
+        assert set(arrays.files) == {*before, "scores_fp16"}
+        assert all((arrays[name] == before[name]).all() for name in before)
+    assert golden.check(extended, SPEC, "fp16", half, CPU) == 0
+    assert golden.check(extended, SPEC, "fp32", brightness, CPU) == 0
+    with pytest.raises(GoldenMismatch):
+        golden.check(extended, SPEC, "fp16", brightness, CPU)
+
+
+def test_what_can_t_be_read_is_not_extended(tmp_path: Path) -> None:
+    (tmp_path / "golden.npz").write_bytes(b"PK")
+    with pytest.raises(BrokenModel, match=r"golden\.npz can't be read"):
+        golden.extend(tmp_path / "golden.npz", tmp_path / "new.npz", SPEC, {"int8": brightness})
+    assert not (tmp_path / "new.npz").exists()

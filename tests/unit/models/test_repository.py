@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from models import repository as repository_module
 from models.errors import BrokenModel, UnknownModel, UsageError
-from models.metadata import CARD_FILE, InputSpec, ModelCard, StoredFile, Variant, check_name, read_card, write_card
+from models.metadata import CARD_FILE, InputSpec, ModelCard, StoredFile, Variant, check_name, read_card, stored_file, write_card
 from models.repository import Repository
 from tests.support.models import tiny_model
 
@@ -393,3 +393,50 @@ def test_only_the_files_that_are_needed_must_be_there(tmp_path: Path) -> None:
     stored.verify(stored.card.variants)
     with pytest.raises(BrokenModel):
         stored.verify()
+
+
+def extension(repository: Repository, *names: str) -> tuple[ModelCard, Path]:
+    """New files for tiny/1, and a card that vouches for them: a variant, and golden vectors instead of those that are there."""
+    files = repository.workspace()
+    for name in names:
+        (files / name).write_text(name)
+    before = repository.get("tiny").card
+    variant = Variant(precision="int8", **stored_file(files / names[0]).model_dump())
+    golden = stored_file(files / names[1])
+    return before.model_copy(update={"variants": [*before.variants, variant], "golden": golden}), files
+
+
+def test_a_version_is_extended_by_new_files_and_its_card_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = tiny_model(tmp_path)
+    repository = Repository(tmp_path)
+    after, files = extension(repository, "model.int8.onnx", "golden-2.npz")
+
+    def write(folder: Path, card: ModelCard) -> None:
+        before.verify()  # who has read the card before still finds what it vouches for
+        assert read_card(folder) == before.card
+        write_card(folder, card)
+        repository.get("tiny").verify()
+
+    monkeypatch.setattr(repository_module, "write_card", write)
+    assert repository.extend(after, files).card == after
+    repository.get("tiny").verify()
+    assert sorted(path.name for path in before.folder.iterdir()) == sorted(
+        ["CARD.md", CARD_FILE, *(file.file for file in after.files)]
+    )
+
+
+def test_a_file_that_was_served_is_never_replaced(tmp_path: Path) -> None:
+    before = tiny_model(tmp_path)
+    repository = Repository(tmp_path)
+    after, files = extension(repository, "model.onnx", "golden-2.npz")
+    with pytest.raises(UsageError, match=r"tiny/1 has model\.onnx already"):
+        repository.extend(after, files)
+    before.verify()
+    assert repository.get("tiny").card == before.card
+
+
+def test_what_an_extension_left_behind_that_never_ended_is_no_hindrance(tmp_path: Path) -> None:
+    (tiny_model(tmp_path).folder / "model.int8.onnx").write_text("half a file")
+    repository = Repository(tmp_path)
+    repository.extend(*extension(repository, "model.int8.onnx", "golden-2.npz"))
+    repository.get("tiny").verify()

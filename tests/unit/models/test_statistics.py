@@ -118,3 +118,43 @@ def test_a_printed_report_says_it_all() -> None:
     assert "0.600" in text
     for label in LABELS:
         assert label in text
+
+
+def paired(both: int, lost: int, gained: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
+    """Right before, and right after."""
+    before = np.repeat([True, True, False, False], [both, lost, gained, neither])
+    after = np.repeat([True, False, True, False], [both, lost, gained, neither])
+    return before, after
+
+
+@pytest.mark.parametrize(
+    ("both", "lost", "gained", "neither", "value", "low", "high"),
+    [
+        # M. W. Fagerland, S. Lydersen, P. Laake, Statistical Analysis of Contingency Tables (2017), chapter 8: Newcombe's
+        # interval for the tables of Bentur et al. and of Cavo et al.
+        (1, 7, 1, 12, -0.2857, -0.5069, -0.0256),
+        (59, 16, 6, 80, -0.0621, -0.1186, -0.0046),
+    ],
+)
+def test_the_interval_of_a_change_is_the_published_one(
+    both: int, lost: int, gained: int, neither: int, value: float, low: float, high: float
+) -> None:
+    found = statistics.change(*paired(both, lost, gained, neither))
+    assert (found.images, found.lost, found.gained) == (both + lost + gained + neither, lost, gained)
+    assert (round(found.value, 4), round(found.low, 4), round(found.high, 4)) == (value, low, high)
+
+
+@given(st.tuples(*[st.integers(0, 2000)] * 4).filter(any))
+def test_a_change_lies_within_its_interval_and_turns_with_its_sides(counts: tuple[int, int, int, int]) -> None:
+    before, after = paired(*counts)
+    found, back = statistics.change(before, after), statistics.change(after, before)
+    assert -1 <= found.low <= found.value <= found.high <= 1
+    assert found.value == pytest.approx(after.mean() - before.mean())
+    assert (back.value, back.low, back.high) == pytest.approx((-found.value, -found.high, -found.low))
+
+
+def test_the_same_answers_are_no_change_and_more_images_make_that_surer() -> None:
+    few, many = (statistics.change(*paired(9 * count, 0, 0, count)) for count in (10, 140))
+    assert few.value == many.value == 0
+    assert few.high - few.low > many.high - many.low > 0
+    assert many.high < 0.003, "1,400 images without a difference leave no room for half a point"

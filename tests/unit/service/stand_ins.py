@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from models import imaging
-from service.backends.base import Candidate, Tunable, Tuning
+from service.backends.base import Candidate, Rival, Tunable, Tuning
 from service.backends.fake import FakeBackend
 from service.domain import Identity, Inferred
 from service.lanes import Interrupted
@@ -55,6 +55,7 @@ class Measurable:
     def __init__(self, speed: Callable[[Plan], float] = lambda plan: 100.0 + plan.lanes, *, hold: Plan | None = None) -> None:
         self.plan = default_plan("none", self.cpus)
         self.tuning = Tuning("waiting", "default")
+        self.rivals: list[Rival] = []
         self.fixed = Fixed()
         self.speed = speed
         self.hold = hold

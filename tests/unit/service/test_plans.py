@@ -64,7 +64,7 @@ def test_another_model_or_runtime_has_no_plan_yet(folder: Path, model: list[str]
 @pytest.mark.usefixtures("kept")
 def test_a_machine_with_other_cores_or_another_processor_has_no_plan_yet(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert PlanBook(folder, 8).find(MODEL) is None
-    monkeypatch.setattr("service.plans._processor", lambda: "a faster one")
+    monkeypatch.setattr("service.plans.processor", lambda: "a faster one")
     assert PlanBook(folder, 4).find(MODEL) is None
 
 

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from models.errors import BrokenModel
 from service.activity import Activity
+from service.backends.base import Rival
 from service.plans import PlanBook
 from service.registry import Registry
 from service.settings import load_settings
 from service.tuner import Tuner
-from service.tuning import LOOKS, Fixed, Plan, default_plan, search
-from tests.unit.service.stand_ins import Measurable, candidate, until
+from service.tuning import LOOKS, Fixed, Measured, Plan, default_plan, search, served
+from tests.unit.service.stand_ins import Fake, Measurable, candidate, until
 
 Tune = Callable[..., Awaitable[Registry]]
 
@@ -230,3 +232,73 @@ async def test_a_version_that_was_retired_meanwhile_is_not_touched_any_more(tune
     await until(lambda: new.tuning.state == "tuned", "the new version is tuned")
     assert (len(old.tried), old.adopted, old.tuning.state) == (2, [], "waiting")
     assert new.tried[: len(ORDER)] == ORDER, "on its own figures"
+
+
+def rival(tunable: Measurable, loads: list[Fake] | None = None, error: Exception | None = None) -> Rival:
+    """A variant that does not serve; `loads` gets each backend that was made of it."""
+
+    def load() -> Fake:
+        if error:
+            raise error
+        made = Fake("a", "1", tunable=tunable)
+        if loads is not None:
+            loads.append(made)
+        return made
+
+    return Rival("int8", load)
+
+
+def other(speed: Callable[[Plan], float] = by_lanes, *, hold: Plan | None = None) -> Measurable:
+    tunable = Measurable(speed, hold=hold)
+    tunable.plan_key = ("other digest",)
+    return tunable
+
+
+async def test_variants_that_do_not_serve_are_measured_and_kept_and_never_adopted(tune: Tune, book: PlanBook) -> None:
+    tunable, variant = Measurable(), other(last_is_best)
+    loads: list[Fake] = []
+    tunable.rivals = [rival(variant, loads)]
+    registry = await tune(tunable)
+    await until(lambda: tunable.tuning.state == "tuned", "all is measured")
+    assert tunable.rivals == []
+    speeds = [Measured(plan, round(served(last_is_best(plan), plan), 1)) for plan in ORDER]
+    assert book.find(variant.plan_key) == (ORDER[-1], speeds)
+    assert book.speed(variant.plan_key) == speeds[-1].images_per_second
+    assert (variant.adopted, tunable.adopted, registry.get("a").plan) == ([], [], DEFAULT)
+    assert [made.closed for made in loads] == [True]
+
+
+async def test_a_plan_that_is_known_is_not_measured_again_for_the_sake_of_a_variant(tune: Tune, book: PlanBook) -> None:
+    tunable, variant = Measurable(), other()
+    tunable.tuning.source = "kept"
+    tunable.rivals = [rival(variant)]
+    await tune(tunable)
+    await until(lambda: tunable.tuning.state == "tuned", "all is measured")
+    assert (tunable.tried, variant.tried) == ([], ORDER)
+    assert tunable.tuning.source == "kept"
+
+
+async def test_a_request_interrupts_a_variant_too_and_its_memory_is_given_back_meanwhile(tune: Tune, activity: Clock) -> None:
+    tunable, variant = Measurable(), other(hold=ORDER[1])
+    loads: list[Fake] = []
+    tunable.rivals = [rival(variant, loads)]
+    await tune(tunable)
+    await until(lambda: len(variant.tried) == 2, "its second plan is measured")
+    activity.mark()
+    await until(lambda: tunable.tuning.state == "waiting", "it gives way")
+    assert loads[0].closed
+    variant.hold = None
+    activity.seconds = 1000.0
+    await until(lambda: tunable.tuning.state == "tuned", "all is measured")
+    assert tunable.tried == ORDER, "its own plans were known"
+    assert variant.tried == [*ORDER[:2], *ORDER[1:]], "only what was interrupted is measured twice"
+
+
+async def test_a_variant_that_is_not_sound_is_left_out(tune: Tune, book: PlanBook, caplog: pytest.LogCaptureFixture) -> None:
+    tunable, variant = Measurable(), other()
+    tunable.rivals = [rival(other(), error=BrokenModel("torn")), rival(variant)]
+    await tune(tunable)
+    await until(lambda: tunable.tuning.state == "tuned", "the others are measured")
+    assert book.speed(variant.plan_key) is not None
+    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert (vars(record)["backend"], vars(record)["precision"], vars(record)["reason"]) == ("a", "int8", "torn")
