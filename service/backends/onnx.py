@@ -38,10 +38,7 @@ ALONE_WORTH = 0.9
 
 
 class OnnxBackend:
-    """Lanes of threads over one session: with one thread a lane, a session serves them all and its memory is held once.
-
-    An image that finds nobody else there has the processors to itself: it runs on a second session that uses several at once.
-    """
+    """Lanes of threads over one session, whose memory is held once; and a session of several threads for an image that is alone."""
 
     remote = False
 

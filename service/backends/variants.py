@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from models.errors import BrokenModel, ModelError
 from models.metadata import ModelCard, Precision, Variant
 from service.backends.base import Rival
-from service.tuning import CUDA_PROVIDER, WORTH
+from service.tuning import CUDA_PROVIDER
 
 EXACT_FIRST: Sequence[Precision] = ("fp32", "int8", "fp16")
 ON_CUDA: Sequence[Precision] = ("fp16", "fp32", "int8")
+
+NOISE = 0.05
+"""How much faster a variant must be than a more exact one: speeds of two plans, each found by a search."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def fastest_first(card: ModelCard, here: Mapping[Precision, float], provider: st
     ranked: list[Variant] = []
     while left:
         best = max(speeds[variant.precision] for variant in left)
-        ranked.append(next(variant for variant in left if speeds[variant.precision] >= best / (1 + WORTH)))
+        ranked.append(next(variant for variant in left if speeds[variant.precision] >= best / (1 + NOISE)))
         left.remove(ranked[-1])
     return ranked
 
