@@ -80,6 +80,9 @@ class Tuner:
             tunable.tuning.state = "waiting"
         except Closing:
             return  # another version took its place meanwhile
+        except ModelError as exc:  # its file was taken out of the store: it serves on from memory
+            log.warning("the plan stays unmeasured", extra={"backend": running.identity.name, "reason": str(exc)})
+            tunable.tuning.state = "off"
         except Exception:
             log.exception("tuning failed; the plan stays", extra={"backend": running.identity.name})
             tunable.tuning.state = "off"

@@ -38,7 +38,7 @@ ALONE_WORTH = 0.9
 
 
 class OnnxBackend:
-    """Lanes of threads over one session, whose memory is held once; and a session of several threads for an image that is alone."""
+    """Lanes of threads over one session, whose memory is held once; and a session of several threads for an image alone."""
 
     remote = False
 

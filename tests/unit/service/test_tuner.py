@@ -180,6 +180,19 @@ async def test_a_measurement_that_fails_leaves_the_plan_and_is_not_tried_again(
     assert "out of memory" in caplog.text
 
 
+async def test_a_version_whose_file_is_gone_is_served_on_and_that_is_no_error(
+    tune: Tune, caplog: pytest.LogCaptureFixture
+) -> None:
+    def gone(_plan: Plan) -> float:
+        raise BrokenModel("model.onnx can't be loaded: no such file")
+
+    tunable = Measurable(gone)
+    registry = await tune(tunable)
+    await until(lambda: tunable.tuning.state == "off", "it gives up")
+    assert registry.get("a").plan == DEFAULT
+    assert [record.levelno for record in caplog.records if record.name == "parallax.tuner"] == [logging.WARNING]
+
+
 async def test_a_plan_that_can_not_be_adopted_is_not_kept_either(tune: Tune, book: PlanBook) -> None:
     class Refusing(Measurable):
         async def adopt(self, plan: Plan) -> None:
