@@ -99,8 +99,7 @@ async def serving(app: ASGIApp, **times: float) -> AsyncIterator[Bench]:
         for connection in list(state.connections):
             connection.shutdown()
         server.close()
-        await until(lambda: not state.connections, "all connections are closed")
-        assert not state.tasks
+        await until(lambda: not state.connections and not state.tasks, "all connections are closed, and nobody works for them")
 
 
 def post(body: bytes, *headers: str, path: str = "/a") -> bytes:
