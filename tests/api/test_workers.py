@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
+from models.metadata import Precision
+from models.runtime import runtime_of
+from service.plans import PlanBook
+from service.tuning import Measured, Plan
 from tests.api.conftest import LABELS
 from tests.support.images import plain
 from tests.support.models import tiny_model
@@ -56,6 +61,34 @@ def test_a_worker_that_dies_is_replaced_and_the_others_serve_on(workers: Server)
     eventually(lambda: classify(workers, 10) == ["1"] * 10, "all connections are answered again")
 
 
+def test_a_worker_that_takes_anothers_place_serves_the_variant_that_the_others_serve(tmp_path: Path) -> None:
+    precisions: tuple[Precision, ...] = ("fp32", "int8")
+    stored = tiny_model(tmp_path / "store", labels=LABELS, precisions=precisions, speeds={"fp32": 100, "int8": 200})
+    with serving(tmp_path, workers=2, poll_s=3600, cpus=2, tune="off", clean=False) as server:
+        assert _precisions(server, 10) == {"int8"}
+        for variant, speed in zip(stored.card.variants, (200, 100), strict=True):  # what a tuner finds meanwhile
+            key = ["tiny", variant.sha256, *runtime_of("CPUExecutionProvider")]
+            PlanBook(tmp_path / "data" / "plans", 1).keep(key, Plan(1, 1, 1), [Measured(Plan(1, 1, 1), speed)])
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+        before = set(_serving(children))
+        for worker in before:
+            os.kill(worker, signal.SIGKILL)
+        eventually(lambda: len(set(_serving(children)) - before) == len(before), "others took their places")
+        eventually(lambda: _precisions(server, 10), "they answer")
+        assert _precisions(server, 10) == {"int8"}
+    with serving(tmp_path, cpus=1, tune="off") as server:
+        assert _precisions(server, 1) == {"fp32"}, "the next start knows of it"
+
+
+def _precisions(server: Server, count: int) -> set[str]:
+    """Those that answered, each time over a connection of its own."""
+    seen = set()
+    for _ in range(count):
+        with server.client() as client, suppress(httpx.TransportError):
+            seen.add(client.post("/v1/classify?backend=tiny", content=plain(0)).raise_for_status().json()["precision"])
+    return seen
+
+
 def test_workers_that_can_not_start_end_the_start_with_the_reason(home: Path) -> None:
     with running(home, workers=2, default_backend="none") as server:
         assert server.wait() == 2
@@ -74,7 +107,7 @@ def _serving(children: Path) -> list[int]:
     pids = [int(pid) for pid in children.read_text().split()]
     found = []
     for pid in pids:
-        with suppress(FileNotFoundError):  # it ended just now
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended just now
             if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.append(pid)
     return found

@@ -32,15 +32,16 @@ def tiny_model(
     """Add a model to the store, as the next version of its name, that tells pictures apart by their brightness.
 
     The first label is black, the last white, those between evenly spaced; the nearest wins. A higher `sharpness` makes it more
-    certain; a negative one makes the farthest win. Every precision gets the same graph, and of `speeds` what the card says.
+    certain; a negative one makes the farthest win. Every precision gets a file of its own with the same graph, and of `speeds`
+    what the card says.
     """
     repository = Repository(store)
     folder = repository.workspace()
     try:
         spec = InputSpec(height=height, width=width)
         files = {name: folder / ("model.onnx" if name == "fp32" else f"model.{name}.onnx") for name in precisions}
-        for path in files.values():
-            write_graph(path, len(labels), height=height, width=width, sharpness=sharpness)
+        for precision, path in files.items():
+            write_graph(path, len(labels), height=height, width=width, sharpness=sharpness, note=precision)
         golden_file = folder / "golden.npz"
         golden.write(golden_file, spec, {precision: OnnxModel(path, threads=1).run for precision, path in files.items()})
         (folder / "CARD.md").write_text(f"# {name}\n\nTells pictures apart by their brightness.\n", encoding="utf-8")
@@ -66,7 +67,7 @@ def _speed(images_per_second: float | None) -> Speed | None:
     return Speed(images_per_second=images_per_second, provider="CPUExecutionProvider", processor="one like this", cores=2)
 
 
-def write_graph(path: Path, classes: int, *, height: int = 32, width: int = 32, sharpness: float = 20.0) -> None:
+def write_graph(path: Path, classes: int, *, height: int = 32, width: int = 32, sharpness: float = 20.0, note: str = "") -> None:
     """uint8 `image` [N,height,width,3] -> mean colour -> linear -> softmax -> float32 `scores` [N,classes]."""
     anchors = np.linspace(0.0, 1.0, classes)
     # -sharpness * (brightness - anchor)^2, less the square of the brightness, which all classes share: linear in the colour
@@ -84,6 +85,6 @@ def write_graph(path: Path, classes: int, *, height: int = 32, width: int = 32, 
         [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["N", classes])],
         [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(bias, "bias")],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, doc_string=note)
     onnx.checker.check_model(model)
     onnx.save(model, str(path))

@@ -20,7 +20,7 @@ from service.tuning import CUDA_PROVIDER, Measured, Plan
 from tests.support.images import plain
 from tests.support.models import tiny_model
 from tests.unit.service.machines import CPU_PROVIDER
-from tests.unit.service.stores import alter_golden, find_in, infer, load_tiny, plan_book, vouch
+from tests.unit.service.stores import alter_golden, find_in, infer, load_tiny, plan_book
 
 ALL: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 PLAN = Plan(4, 2, 1)
@@ -80,21 +80,11 @@ def keep(speeds: Mapping[Precision, float], stored: StoredModel, book: PlanBook 
         (book or plan_book()).keep(key, PLAN, [Measured(PLAN, speed), Measured(Plan(1, 1, 1), 9999)])
 
 
-def distinct(store: Path, told: Mapping[Precision, float] | None = None, **options: Any) -> StoredModel:  # noqa: ANN401
-    """A model whose variants are different files."""
-    stored = tiny_model(store, precisions=ALL, speeds=told or {}, **options)
-    for variant in stored.card.variants:
-        with (stored.folder / variant.file).open("ab") as file:  # an unknown field, which every reader of protobuf skips
-            file.write(b"\xfa\x3f" + bytes([len(variant.precision)]) + variant.precision.encode())
-    vouch(stored)
-    return StoredModel(ModelCard.model_validate_json((stored.folder / "model.json").read_bytes()), stored.folder)
-
-
 TOLD: Mapping[Precision, float] = {"fp32": 100, "int8": 200, "fp16": 50}
 
 
 def test_auto_takes_what_the_card_calls_fastest_until_this_machine_knows_better(store: Path) -> None:
-    stored = distinct(store, TOLD)
+    stored = tiny_model(store, precisions=ALL, speeds=TOLD)
     assert load_tiny(store).identity.precision == "int8"
     keep({"fp32": 90, "int8": 30}, stored)
     backend = load_tiny(store)
@@ -104,13 +94,13 @@ def test_auto_takes_what_the_card_calls_fastest_until_this_machine_knows_better(
 
 
 def test_the_speed_of_the_chosen_plan_counts_and_no_other(store: Path) -> None:
-    stored = distinct(store)
+    stored = tiny_model(store, precisions=ALL)
     keep({"fp32": 90, "int8": 80, "fp16": 100}, stored)
     assert load_tiny(store).identity.precision == "fp16"
 
 
 def test_a_precision_that_is_asked_for_is_served_however_slow(store: Path) -> None:
-    distinct(store, TOLD)
+    tiny_model(store, precisions=ALL, speeds=TOLD)
     backend = load_tiny(store, precision="fp16")
     assert (backend.identity.precision, backend.rivals) == ("fp16", [])
 
@@ -130,7 +120,7 @@ def shift_golden(stored: StoredModel, precision: Precision) -> None:
     [(break_file, "is not the file that tiny's card describes"), (shift_golden, "golden scores differ by 0.5")],
 )
 async def test_a_variant_that_is_not_sound_is_passed_over_and_told_of(store: Path, spoil: Any, reason: str) -> None:  # noqa: ANN401
-    spoil(distinct(store, TOLD), "int8")
+    spoil(tiny_model(store, precisions=ALL, speeds=TOLD), "int8")
     backend = load_tiny(store)
     assert backend.identity.precision == "fp32"
     assert "int8 is passed over: " in backend.describe()["note"]
@@ -143,13 +133,13 @@ async def test_a_variant_that_is_not_sound_is_passed_over_and_told_of(store: Pat
 
 
 def test_one_that_is_asked_for_and_not_sound_is_the_versions_fault(store: Path) -> None:
-    shift_golden(distinct(store, TOLD), "int8")
+    shift_golden(tiny_model(store, precisions=ALL, speeds=TOLD), "int8")
     with pytest.raises(GoldenMismatch, match=r"^golden scores differ"):
         load_tiny(store, precision="int8")
 
 
 def test_if_none_is_sound_the_reasons_are_all_told(store: Path) -> None:
-    stored = distinct(store, TOLD)
+    stored = tiny_model(store, precisions=ALL, speeds=TOLD)
     for precision in ALL:
         shift_golden(stored, precision)
     with pytest.raises(BrokenModel, match=r"no variant is sound: int8: golden scores differ.*; fp32: .*; fp16: "):
@@ -157,7 +147,7 @@ def test_if_none_is_sound_the_reasons_are_all_told(store: Path) -> None:
 
 
 def test_the_others_are_to_be_measured_unless_their_speed_is_known_or_does_not_matter(store: Path) -> None:
-    stored = distinct(store, TOLD)
+    stored = tiny_model(store, precisions=ALL, speeds=TOLD)
 
     def rivals(**settings: Any) -> list[str]:  # noqa: ANN401
         return [rival.precision for rival in load_tiny(store, **settings).rivals]
@@ -173,7 +163,7 @@ def test_the_others_are_to_be_measured_unless_their_speed_is_known_or_does_not_m
 
 
 async def test_a_rival_is_a_backend_of_its_own_that_can_be_measured(store: Path) -> None:
-    distinct(store, TOLD)
+    tiny_model(store, precisions=ALL, speeds=TOLD)
     backend = load_tiny(store)
     rival = await asyncio.to_thread(backend.rivals[0].load)
     assert isinstance(rival, OnnxBackend)
@@ -183,7 +173,7 @@ async def test_a_rival_is_a_backend_of_its_own_that_can_be_measured(store: Path)
 
 
 def test_speeds_that_were_kept_too_late_do_not_count_and_their_plans_do(store: Path) -> None:
-    stored = distinct(store, TOLD)
+    stored = tiny_model(store, precisions=ALL, speeds=TOLD)
     keep({"fp32": 90, "int8": 30}, stored)
     folder = load_settings().data_dir / "plans"
     for path in folder.iterdir():
@@ -196,7 +186,7 @@ def test_speeds_that_were_kept_too_late_do_not_count_and_their_plans_do(store: P
 
 
 async def test_a_variant_that_joins_a_version_makes_it_load_anew_and_nothing_else(store: Path) -> None:
-    whole = distinct(store, TOLD)
+    whole = tiny_model(store, precisions=ALL, speeds=TOLD)
     repository = Repository(store)
     fp32, _, int8 = whole.card.variants
     repository.update(whole.card.model_copy(update={"variants": [fp32]}))
@@ -218,7 +208,7 @@ async def test_a_variant_that_joins_a_version_makes_it_load_anew_and_nothing_els
 
 
 async def test_what_is_measured_while_it_serves_changes_nothing_before_the_next_load(store: Path) -> None:
-    stored = distinct(store, TOLD)
+    stored = tiny_model(store, precisions=ALL, speeds=TOLD)
     settings = load_settings(models_dir=store)
     registry = Registry(settings)
     await registry.open(find_in(store))
@@ -226,7 +216,7 @@ async def test_what_is_measured_while_it_serves_changes_nothing_before_the_next_
     keep({"fp32": 90, "int8": 30}, stored, PlanBook(settings.data_dir / "plans", 1))
     await registry.reload("tiny", find_in(store)["tiny"])
     assert registry.get("tiny").identity.precision == "int8", "nothing of the version has changed"
-    distinct(store, TOLD)
+    tiny_model(store, precisions=ALL, speeds=TOLD)
     await registry.reload("tiny", find_in(store)["tiny"])
     assert (registry.get("tiny").identity.version, registry.get("tiny").identity.precision) == ("2", "fp32")
     await registry.close()

@@ -54,3 +54,23 @@ def test_a_model_that_does_twice_the_work_is_half_as_fast(tmp_path: Path, monkey
     models: dict[Precision, OnnxModel] = {"fp32": Slow(path, threads=1), "int8": OnnxModel(path, threads=1)}
     speeds = throughput.images_per_second(models, encoded(), SPEC, rounds=3, seconds=1.0)
     assert speeds["int8"] > 10 * speeds["fp32"]
+
+
+def test_the_round_that_warms_up_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARALLAX_CPUS", "1")
+    clock = iter(range(10**6))
+    monkeypatch.setattr("training.throughput.time.perf_counter", lambda: next(clock) / 1000)
+
+    class SlowAtFirst(OnnxModel):
+        warm = False
+
+        def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            for _ in range(0 if self.warm else 10_000):
+                next(clock)
+            self.warm = True
+            return super().run(images)
+
+    path = layered(tmp_path / "model.onnx")
+    models: dict[Precision, OnnxModel] = {"fp32": OnnxModel(path, threads=1), "int8": SlowAtFirst(path, threads=1)}
+    speeds = throughput.images_per_second(models, encoded(), SPEC, rounds=1, seconds=0.0)
+    assert speeds["int8"] == pytest.approx(speeds["fp32"])
