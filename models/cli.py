@@ -13,7 +13,7 @@ from models.machine import usable_cpus
 from models.repository import Repository, StoredModel
 from models.workspace import data_dir, models_dir
 
-models_app = typer.Typer(no_args_is_help=True, help="List, show, verify, evaluate and delete the models of the store.")
+models_app = typer.Typer(no_args_is_help=True, help="List, show, verify, evaluate, slim and delete the models of the store.")
 console = Console()
 
 Name = Annotated[str, typer.Argument(help="NAME for the newest version, or NAME/VERSION.")]
@@ -96,6 +96,24 @@ def evaluate(
 
     repository = _repository(store)
     judge(repository, _get(repository, name), test, data_dir() / "downloads", console)
+
+
+@models_app.command(cls=SeveralValues)
+def slim(
+    name: Name,
+    without: Annotated[list[str], typer.Option(help="keras, or a precision: fp32, int8, fp16.")],
+    store: Store = None,
+) -> None:
+    """Remove files from a version that serving does without, as before it is shipped.
+
+    Without `keras` it can't be exported or fine-tuned again, without `fp32` not be optimized again.
+    """
+    from models.slim import slim as lighten
+
+    repository = _repository(store)
+    stored = lighten(repository, _get(repository, name), without)
+    size = sum(path.stat().st_size for path in stored.folder.iterdir())
+    console.print(f"{stored.card.name}/{stored.card.version}: {size / 1e6:.1f} MB left", highlight=False)
 
 
 @models_app.command()

@@ -8,7 +8,7 @@ import hashlib
 import warnings
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -35,6 +35,8 @@ class Backbone:
     """RGB pixels float32 [N,H,W,3] in 0..255 -> float32 [N,features]. One flat graph, so that it can be cut, unless joined."""
     facts: list[BackboneFacts]
     """One, or one for each of several that are joined."""
+    branches: list["Backbone"] = field(default_factory=list)
+    """Of joined backbones: each by itself, sharing its layers with the whole. Otherwise none."""
 
 
 def build(
@@ -51,17 +53,18 @@ def build(
     Raises `UsageError` for names, sizes and weights that don't fit, and if weights can't be had.
     """
     names = understand(name)
-    parts = [_one(each, height, width, weights, sha256, options or {}) for each in names]
-    if len(parts) == 1:
-        return Backbone(parts[0][0], [parts[0][1]])
-    pixels = keras.Input((height, width, 3), name="image")
-    joined = layers.Concatenate(name="features")([model(pixels) for model, _ in parts])
-    return Backbone(keras.Model(pixels, joined, name="joined"), [facts for _, facts in parts])
+    branches = [_one(each, height, width, weights, sha256, options or {}) for each in names]
+    return branches[0] if len(branches) == 1 else join(branches)
 
 
-def _one(
-    name: BackboneName, height: int, width: int, weights: str, sha256: str | None, options: Options
-) -> tuple[keras.Model, BackboneFacts]:
+def join(branches: list[Backbone]) -> Backbone:
+    """Backbones that take pixels of one size, as one: it shares their layers, and lays what they give side by side."""
+    pixels = keras.Input(branches[0].model.input_shape[1:], name="image")
+    joined = layers.Concatenate(name="features")([branch.model(pixels) for branch in branches])
+    return Backbone(keras.Model(pixels, joined, name="joined"), [branch.facts[0] for branch in branches], branches)
+
+
+def _one(name: BackboneName, height: int, width: int, weights: str, sha256: str | None, options: Options) -> Backbone:
     if weights not in {"imagenet", "random"}:
         digest = _check_file(Path(weights), sha256)
         facts = BackboneFacts(name=name.full, weights=Path(weights).name, sha256=digest)
@@ -72,7 +75,7 @@ def _one(
     if name.kind == "lite":
         model = _lite(name, height, width, weights)
         if weights == "imagenet":
-            return model, facts.model_copy(update={"sha256": efficientnet_lite.DIGESTS[name.name]})
+            return Backbone(model, [facts.model_copy(update={"sha256": efficientnet_lite.DIGESTS[name.name]})])
     elif name.kind == "application":
         model = _application(name, height, width, weights, options)
     else:
@@ -81,7 +84,7 @@ def _one(
         model = from_preset(name.name, height, width, weights)
     if weights in {"imagenet", "random"}:
         facts = facts.model_copy(update={"sha256": arrays_digest(model)})
-    return model, facts
+    return Backbone(model, [facts])
 
 
 def arrays_digest(model: keras.Model) -> str:

@@ -74,6 +74,12 @@ class Cached:
     """How long it took in all, over all resumptions."""
 
 
+def beside(parts: Sequence[Cached]) -> Cached:
+    """Rows [N,a] and [N,b] of the same views of the same images as rows [N,a+b]."""
+    views = [np.concatenate(rows, axis=1) for rows in zip(*(part.views for part in parts), strict=True)]
+    return Cached(views, np.concatenate([part.validation for part in parts], axis=1), sum(part.seconds for part in parts))
+
+
 def size(shape: Sequence[int], data: TrainingSet, views: Views) -> int:
     """Bytes that the cache of rows of a shape will take."""
     return 2 * prod(shape) * (len(data.train) * len(views.names) + len(data.validation))

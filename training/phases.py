@@ -40,7 +40,12 @@ def views(augmentation: AugmentationSettings, crops: int, seed: int) -> Views:
 
 
 def frozen_features(folder: Path, backbone: Backbone, data: TrainingSet, looks: Views) -> Cached:
-    """Pooled features of every view of the images, computed or found in `folder`, with a progress bar."""
+    """Pooled features of every view of the images, computed or found in `folder`, with a progress bar.
+
+    Those of joined backbones are kept for each of them, in folders of their names.
+    """
+    if backbone.branches:
+        return features.beside([frozen_features(folder / one.model.name, one, data, looks) for one in backbone.branches])
     return _cached(folder, backbone, backbone.model, "features", data, looks)
 
 
@@ -75,19 +80,21 @@ def plan(
     augmentation: AugmentationSettings,
     seed: int,
     budget: int,
-) -> Way:
+) -> list[Way]:
     """Decide where to freeze, before anything is computed. `budget`: bytes that activations may take in `folder`.
 
-    Raises `UsageError` if the backbone can't be cut there, or if the activations would take too much.
+    There is one way for the whole backbone; for joined ones that are cut, one for each branch. Raises `UsageError` if a backbone
+    can't be cut there, or if the activations would take too much.
     """
-    whole = settings.share == 1 and settings.freeze_at is None
-    cut = None if whole else cutting.choose(backbone.model, settings.share, settings.freeze_at)
     augment = Augmentation(**augmentation.model_dump())
-    if cut is None or settings.from_pixels:
-        return Way(settings, augment, cut, None)
+    if settings.share == 1 and settings.freeze_at is None:
+        return [Way(settings, augment, None, None)]
+    cuts = [cutting.choose(one.model, settings.share, settings.freeze_at) for one in backbone.branches or [backbone]]
+    if settings.from_pixels:
+        return [Way(settings, augment, cut, None) for cut in cuts]
     looks = views(augmentation, settings.crops, seed)
-    features.check_room(folder, features.size(cut.tensor.shape[1:], data, looks), budget)
-    return Way(settings, augment, cut, looks)
+    features.check_room(folder, sum(features.size(cut.tensor.shape[1:], data, looks) for cut in cuts), budget)
+    return [Way(settings, augment, cut, looks) for cut in cuts]
 
 
 def activations(folder: Path, backbone: Backbone, data: TrainingSet, way: Way) -> Cached | None:

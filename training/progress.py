@@ -5,7 +5,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from training.data import Advance
 
-console = Console(stderr=True)
+console = Console(stderr=True, soft_wrap=True)  # a terminal wraps by itself, and in a log a line stays a line
 
 
 def bar(unit: str) -> Progress:

@@ -104,7 +104,7 @@ class Run(Stage):
     def stage(self, name: str) -> Stage:
         """The folder of one phase, made if need be."""
         folder = self.folder / name
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         return Stage(folder)
 
     @classmethod

@@ -6,15 +6,22 @@ asked for, the top of the backbone learns on together with the head: from what t
 
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from models.repository import Repository
 from training import workflow
 from training.data import TrainingSet
 from training.progress import console
-from training.runs import Run, RunRecord
+from training.runs import Run, RunRecord, Stage
 from training.transfer_recipe import TransferRecipe
 from training.workflow import Learnt
+
+if TYPE_CHECKING:
+    import keras
+
+    from training.backbones import Backbone
+    from training.features import Cached
+    from training.phases import Way
 
 MAX_CACHE_GB = 20.0
 
@@ -27,10 +34,7 @@ def train(run: Run, store: Repository, *, skip_unreadable: bool = False, max_cac
 
 def learn(run: Run, record: RunRecord, data: TrainingSet, budget: int) -> Learnt:
     """Both phases; the better of what they came to is what is kept. `budget`: bytes for activations."""
-    import keras
-
     from training import backbones, phases
-    from training.fit import NothingLearnt
     from training.heads import assembled
 
     recipe, seed = cast(TransferRecipe, record.recipe), record.seed
@@ -42,32 +46,99 @@ def learn(run: Run, record: RunRecord, data: TrainingSet, budget: int) -> Learnt
         sha256=recipe.weights_sha256,
         options=recipe.backbone_options,
     )
-    way = None
+    ways = []
     if recipe.fine_tune:
-        way = phases.plan(run.folder, backbone, data, recipe.fine_tune, recipe.augmentation, seed, budget)
+        ways = phases.plan(run.folder, backbone, data, recipe.fine_tune, recipe.augmentation, seed, budget)
 
-    features = phases.frozen_features(run.features, backbone, data, phases.views(recipe.augmentation, recipe.head.crops, seed))
-    frozen = run.stage("head")
-    complete = phases.fit_head(frozen, features, data, recipe.head, seed)
-    keras.utils.set_random_seed(seed)  # the head's dropout goes on alike whether or not the head was fitted in this process
-    head = keras.models.load_model(frozen.best, compile=False)
+    learner = _Learner(run, recipe, data, seed)
+    frozen, head = learner.head("head", learner.features(run.features, backbone))
     assembled(backbone.model, head).save(run.best)
-    learnt = Learnt(frozen, complete, features.seconds + frozen.seconds, "frozen", backbone.facts)
-    if not complete or way is None:
+    learnt = replace(frozen, backbones=backbone.facts)
+    if not learnt.complete or not ways:
         return learnt
 
-    where = f"above {way.cut.layer} ({way.cut.share:.0%} of its layers)" if way.cut else "as a whole"
-    accuracy = frozen.best_epoch().val_accuracy
-    console.print(f"frozen: validation accuracy {accuracy:.4f}; {backbone.model.name} now learns {where}", highlight=False)
-    activations = phases.activations(run.activations, backbone, data, way)
-    tuned = run.stage("fine_tune")
-    try:
-        complete = phases.fine_tune(tuned, backbone, head, way, activations, data, seed)
-    except NothingLearnt:
-        return replace(learnt, complete=False)
-    seconds = learnt.seconds + tuned.seconds + (activations.seconds if activations else 0)
-    if tuned.best_epoch().merit <= frozen.best_epoch().merit:
+    console.print(f"frozen: validation accuracy {frozen.stage.best_epoch().val_accuracy:.4f}", highlight=False)
+    if len(ways) > 1:
+        tuned, head = learner.tune_branches(backbone, ways)
+    else:
+        tuned = learner.tune("fine_tune", run.activations, backbone, head, ways[0])
+    seconds = learnt.seconds + tuned.seconds
+    if not _better(tuned.stage, frozen.stage):
         console.print("fine-tuning has not helped: the frozen backbone is kept")
-        return replace(learnt, complete=complete, seconds=seconds)
+        return replace(learnt, complete=tuned.complete, seconds=seconds)
     assembled(backbone.model, head).save(run.best)
-    return Learnt(tuned, complete, seconds, "fine_tuned", backbone.facts)
+    return replace(tuned, seconds=seconds, phase="fine_tuned", backbones=backbone.facts)
+
+
+class _Learner:
+    """The steps of one run."""
+
+    def __init__(self, run: Run, recipe: TransferRecipe, data: TrainingSet, seed: int) -> None:
+        self._run = run
+        self._recipe = recipe
+        self._data = data
+        self._seed = seed
+
+    def features(self, folder: Path, backbone: "Backbone") -> "Cached":
+        from training import phases
+
+        views = phases.views(self._recipe.augmentation, self._recipe.head.crops, self._seed)
+        return phases.frozen_features(folder, backbone, self._data, views)
+
+    def head(self, stage_name: str, features: "Cached") -> "tuple[Learnt, keras.Model]":
+        """Fit a head to what frozen backbones give; the best of it."""
+        import keras
+
+        from training import phases
+
+        stage = self._run.stage(stage_name)
+        complete = phases.fit_head(stage, features, self._data, self._recipe.head, self._seed)
+        keras.utils.set_random_seed(self._seed)  # the head's dropout goes on alike whether or not it was fitted in this process
+        head = keras.models.load_model(stage.best, compile=False)
+        return Learnt(stage, complete, features.seconds + stage.seconds, "frozen"), head
+
+    def tune(self, stage_name: str, folder: Path, backbone: "Backbone", head: "keras.Model", way: "Way") -> Learnt:
+        """Let the top of a backbone learn on with its head; both then hold the best weights."""
+        from training import phases
+        from training.fit import NothingLearnt
+
+        where = f"above {way.cut.layer} ({way.cut.share:.0%} of its layers)" if way.cut else "as a whole"
+        console.print(f"{backbone.model.name} now learns {where}", highlight=False)
+        stage = self._run.stage(stage_name)
+        activations = phases.activations(folder, backbone, self._data, way)
+        try:
+            complete = phases.fine_tune(stage, backbone, head, way, activations, self._data, self._seed)
+        except NothingLearnt:
+            complete = False
+        return Learnt(stage, complete, stage.seconds + (activations.seconds if activations else 0), "fine_tuned")
+
+    def tune_branches(self, joined: "Backbone", ways: "list[Way]") -> "tuple[Learnt, keras.Model]":
+        """Let each branch learn on with a head of its own, which then makes room for one head on all of them.
+
+        After Ctrl-C the branches stay as they are then, and the head learns on them: that takes minutes.
+        """
+        from training.backbones import Backbone, arrays_digest
+
+        seconds, complete = 0.0, True
+        for branch, way in zip(joined.branches, ways, strict=True):
+            name = branch.model.name
+            frozen, head = self.head(f"{name}/head", self.features(self._run.features / name, branch))
+            tuned, untouched = frozen, branch.model.get_weights()
+            if frozen.complete:
+                tuned = self.tune(f"{name}/fine_tune", self._run.activations / name, branch, head, way)
+                seconds += tuned.seconds + frozen.stage.seconds
+            if not _better(tuned.stage, frozen.stage):
+                branch.model.set_weights(untouched)
+            complete = tuned.complete
+            if not complete:
+                break
+        branches = [  # what they give follows from other weights now
+            Backbone(one.model, [one.facts[0].model_copy(update={"sha256": arrays_digest(one.model)})]) for one in joined.branches
+        ]
+        tuned_features = self.features(self._run.features / "tuned", replace(joined, branches=branches))
+        learnt, head = self.head("tuned_head", tuned_features)
+        return replace(learnt, complete=complete and learnt.complete, seconds=seconds + learnt.seconds), head
+
+
+def _better(tuned: Stage, frozen: Stage) -> bool:
+    return bool(tuned.history()) and tuned.best_epoch().merit > frozen.best_epoch().merit

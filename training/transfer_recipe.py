@@ -51,7 +51,11 @@ class TransferRecipe(Served):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     backbone: str = "efficientnet_lite0"
-    """See `backbone_names`; two joined with `+` see the same pixels, and their features lie side by side."""
+    """See `backbone_names`; two joined with `+` see the same pixels, and their features lie side by side.
+
+    They are fine-tuned one after the other, each with a head of its own; then one head learns on what both give. With a share
+    of 1 all learn together, from pixels.
+    """
     backbone_options: dict[str, int | float | bool | str] = Field(default_factory=dict)
     """What `keras.applications` takes besides, as in `alpha = 0.35` of MobileNetV2."""
     weights: str = "imagenet"
@@ -68,8 +72,10 @@ class TransferRecipe(Served):
         joined = len(understand(self.backbone)) > 1
         if joined and (self.weights not in {"imagenet", "random"} or self.backbone_options):
             raise ValueError("joined backbones take weights 'imagenet' or 'random', and no options")
-        if joined and self.fine_tune and not (self.fine_tune.share == 1 and self.fine_tune.freeze_at is None):
-            raise ValueError("joined backbones are fine-tuned as a whole, from pixels: share = 1")
+        if joined and self.fine_tune and self.fine_tune.freeze_at is not None:
+            raise ValueError(
+                "joined backbones have layers of their own: say with share, not freeze_at, how much of each is fine-tuned"
+            )
         if self.weights_sha256 and self.weights in {"imagenet", "random"}:
             raise ValueError("weights_sha256 belongs to a file named by weights")
         return self

@@ -39,7 +39,7 @@ def small_backbone(name: str = "small", side: int = SIDE, **_: object) -> Backbo
     for block in ("block1", "block2"):
         y = layers.Conv2D(6, 3, padding="same", use_bias=False, name=f"{block}_conv")(x)
         x = layers.Add(name=f"{block}_add")([x, layers.BatchNormalization(name=f"{block}_bn")(y)])
-    model = keras.Model(image, layers.GlobalAveragePooling2D(name="features")(x), name="small")
+    model = keras.Model(image, layers.GlobalAveragePooling2D(name="features")(x), name=name)
     return Backbone(model, [BackboneFacts(name=name, weights="random", sha256=arrays_digest(model))])
 
 

@@ -18,7 +18,7 @@ from training import backbones, phases, transfer
 from training.callbacks import EpochProgress
 from training.features import _compile
 from training.fit import predict
-from training.runs import Run, RunRecord
+from training.runs import Run, RunRecord, Stage
 from training.transfer_recipe import TransferRecipe
 
 RECIPE: dict[str, Any] = {
@@ -97,10 +97,11 @@ def test_a_frozen_network_of_keras_becomes_a_sound_version(runs: Runs) -> None:
     assert {path.name for path in run.folder.iterdir()} == {"run.json", "parity.npz", "best.keras", "head"}
 
 
-def tuned_weights(run: Run) -> dict[str, np.ndarray]:
+def tuned_weights(run: Run, *path: str) -> dict[str, np.ndarray]:
     """Of a run's best network: the backbone's arrays, by layer and place."""
-    model = keras.models.load_model(run.best, compile=False)
-    backbone = next(layer for layer in model.layers if layer.name == "small")
+    backbone = keras.models.load_model(run.best, compile=False)
+    for name in path or ("small",):
+        backbone = backbone.get_layer(name)
     return {f"{layer.name}/{i}": array for layer in backbone.layers for i, array in enumerate(layer.get_weights())}
 
 
@@ -121,7 +122,62 @@ def test_fine_tuning_changes_what_lies_above_the_cut_and_nothing_below(runs: Run
     assert (facts.phase, facts.epochs, facts.best_epoch) == ("fine_tuned", 2, 2)
     before, after = tuned_weights(frozen), tuned_weights(run)
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
-    assert changed == {"block2_conv/0", "block2_bn/0", "block2_bn/1"}, "and batch norm keeps its statistics, 2 and 3"
+    assert changed == CHANGED, "and batch norm keeps its statistics, 2 and 3"
+
+
+def joined() -> backbones.Backbone:
+    keras.utils.set_random_seed(3)
+    return backbones.join([small_backbone(), small_backbone("other")])
+
+
+CHANGED = {"block2_conv/0", "block2_bn/0", "block2_bn/1"}
+
+
+@pytest.mark.usefixtures("_tuning_always_helps")
+def test_joined_backbones_are_fine_tuned_branch_by_branch(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backbones, "build", lambda *_, **__: joined())
+    before = [
+        {f"{layer.name}/{i}": x for layer in one.model.layers for i, x in enumerate(layer.get_weights())}
+        for one in joined().branches
+    ]
+    run = runs.new(head=RECIPE["head"] | {"epochs": 1}, fine_tune=TUNE)
+    # The head on both counts as better if it has learnt for longer.
+    monkeypatch.setattr(transfer, "_better", lambda tuned, _: bool(tuned.history()))
+    stored = runs.train(run)
+    facts = stored.card.training
+    assert facts
+    assert (facts.phase, [backbone.name for backbone in facts.backbones]) == ("fine_tuned", ["small", "other"])
+    for name, untouched, fact in zip(("small", "other"), before, facts.backbones, strict=True):
+        after = tuned_weights(run, "joined", name)
+        assert {key for key in untouched if not np.array_equal(untouched[key], after[key])} == CHANGED
+        assert [len(run.stage(f"{name}/{phase}").history()) for phase in ("head", "fine_tune")] == [1, 2]
+        assert fact.sha256 == backbones.arrays_digest(next(one.model for one in joined().branches if one.model.name == name)), (
+            "as it came"
+        )
+    model = keras.models.load_model(run.best, compile=False)
+    np.testing.assert_allclose(OnnxModel(stored.folder / "model.onnx", threads=1).run(IMAGES), predict(model, IMAGES), atol=1e-4)
+
+
+def test_a_branch_that_gains_nothing_stays_as_it_was_and_ctrl_c_ends_with_what_there_is(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backbones, "build", lambda *_, **__: joined())
+    real, tuned = phases.fine_tune, []
+
+    def stopped_in_the_second(stage: Stage, backbone: backbones.Backbone, *rest: Any) -> bool:  # noqa: ANN401
+        tuned.append(backbone.model.name)
+        return real(stage, backbone, *rest) and len(tuned) < 2
+
+    monkeypatch.setattr(phases, "fine_tune", stopped_in_the_second)
+    monkeypatch.setattr(transfer, "_better", lambda tuned, _: tuned.folder.name == "tuned_head")
+    run = runs.new(head=RECIPE["head"] | {"epochs": 1}, fine_tune=TUNE)
+    runs.train(run)
+    assert tuned == ["small", "other"]
+    assert run.stage("tuned_head").history()
+    for name, one in zip(("small", "other"), joined().branches, strict=True):
+        for key, array in tuned_weights(run, "joined", name).items():
+            layer, place = key.split("/")
+            np.testing.assert_array_equal(array, one.model.get_layer(layer).get_weights()[int(place)])
 
 
 def test_fine_tuning_that_does_not_help_is_not_kept(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

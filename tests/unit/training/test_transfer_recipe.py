@@ -92,7 +92,7 @@ def test_the_line_goes_before_the_file() -> None:
             'backend = "x"\nbackbone = "efficientnet_lite0+efficientnet_lite2"\nweights = "a.npz"\n',
             "joined backbones take weights",
         ),
-        ('backend = "x"\nbackbone = "efficientnet_lite0+efficientnet_lite2"\n[fine_tune]\nshare = 0.5\n', "as a whole"),
+        ('backend = "x"\nbackbone = "efficientnet_lite0+efficientnet_lite2"\n[fine_tune]\nfreeze_at = "a"\n', "say with share"),
     ],
 )
 def test_a_wrong_recipe_is_refused_with_file_and_field(tmp_path: Path, text: str, field: str) -> None:
