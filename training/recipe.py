@@ -4,7 +4,7 @@ Here is what all runs have in common, and the networks that are trained from scr
 """
 
 import tomllib
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -126,3 +126,18 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"no recipe {path}; there are: {known}") from exc
     except (OSError, ValueError) as exc:  # no text, or no TOML
         raise UsageError(f"{path}: {exc}") from exc
+
+
+def flat_settings(values: dict[str, object], prefix: str = "") -> dict[str, str | int | float | bool | None]:
+    """A recipe's settings by dotted names, with paths cut to their last name: a card tells nobody's folders."""
+    flat: dict[str, str | int | float | bool | None] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= flat_settings(value, f"{prefix}{key}.")
+        elif isinstance(value, tuple):
+            flat[prefix + key] = " ".join(map(str, value))
+        elif isinstance(value, str):
+            flat[prefix + key] = PurePath(value).name if PurePath(value).is_absolute() or "/" in value else value
+        elif value is None or isinstance(value, int | float | bool):
+            flat[prefix + key] = value
+    return flat

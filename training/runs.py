@@ -6,8 +6,10 @@ A run that learns in several phases has a folder within its own for each of them
 import json
 import re
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeAlias
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -32,6 +34,16 @@ class RunRecord(BaseModel):
     labels: list[str] = []
     facts: TrainingFacts | None = None
     """Known once the run has ended."""
+    confusion: list[list[int]] = []
+    """Of the best weights on the validation images; `confusion[i][j]` counts images of class i that were named j."""
+    mlflow_run: str | None = None
+    """Id of the MLflow run that tracks this one."""
+
+    @property
+    def told(self) -> "RunRecord":
+        """What decides what a run learns: equal for a run that was cut short and one that may go on with it."""
+        cleared = {"usd_per_hour": 0.0, "labels": [], "facts": None, "confusion": [], "mlflow_run": None}
+        return self.model_copy(update=cleared)
 
 
 class Epoch(BaseModel):
@@ -55,8 +67,11 @@ class Epoch(BaseModel):
 class Stage:
     """A folder in which one network learns: its history, its newest weights with their optimiser, and its best."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "", watchers: "list[Watcher] | None" = None) -> None:
+        """`name`: of the phase, empty where a run has but one. `watchers` are told of every epoch once it is kept."""
         self.folder = folder
+        self.name = name
+        self.watchers: list[Watcher] = [] if watchers is None else watchers
         self.best = folder / "best.keras"
         self.last = folder / "last.keras"
         self._history = folder / "history.jsonl"
@@ -88,6 +103,11 @@ class Stage:
         part = self._history.with_suffix(".part")
         part.write_text("".join(lines), encoding="utf-8")
         part.replace(self._history)
+        for watcher in self.watchers:
+            watcher(self)
+
+
+Watcher: TypeAlias = Callable[[Stage], None]
 
 
 class Run(Stage):
@@ -105,7 +125,13 @@ class Run(Stage):
         """The folder of one phase, made if need be."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
-        return Stage(folder)
+        return Stage(folder, name, self.watchers)
+
+    def stages(self) -> list[Stage]:
+        """Those that have learnt something."""
+        folders = sorted(file.parent for file in self.folder.glob("*/history.jsonl"))
+        known = [self, *(Stage(folder, folder.name) for folder in folders)]
+        return [stage for stage in known if stage.history()]
 
     @classmethod
     def create(cls, root: Path, record: RunRecord) -> "Run":
@@ -150,6 +176,12 @@ class Run(Stage):
         part = self._record.with_suffix(".part")
         part.write_text(json.dumps(record.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
         part.replace(self._record)
+
+    def note(self, **changes: object) -> RunRecord:
+        """Change fields of the record, and return it."""
+        record = self.read().model_copy(update=changes)
+        self.write(record)
+        return record
 
     def tidy(self) -> None:
         """Remove what only learning needs, and what can be computed again."""
