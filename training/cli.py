@@ -36,6 +36,12 @@ Mirrored = Annotated[
     bool | None,
     typer.Option("--mirrored/--not-mirrored", help="Answer with the mean over an image and its mirror image: twice the work."),
 ]
+Teacher = Annotated[
+    str | None, typer.Option(help="NAME or NAME/VERSION of the store to learn from, besides the labels: distillation.")
+]
+DistillWeight = Annotated[
+    float | None, typer.Option(min=0, max=1, help="The teacher's share in what is learnt [default: the recipe's, or 0.5].")
+]
 Seed = Annotated[int, typer.Option(help="For order, augmentation and initial weights.")]
 SkipUnreadable = Annotated[bool, typer.Option(help="Go on without images that can't be decoded.")]
 UsdPerHour = Annotated[
@@ -67,6 +73,8 @@ def cnn(
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=2, help="Instead of the recipe's.")] = None,
     mirrored: Mirrored = None,
+    teacher: Teacher = None,
+    distill_weight: DistillWeight = None,
     seed: Seed = 1,
     skip_unreadable: SkipUnreadable = False,
     usd_per_hour: UsdPerHour = None,
@@ -84,7 +92,8 @@ def cnn(
     from training.tracking.tracker import tracker_for
 
     tracker = tracker_for(track, experiment)
-    recipe = load_recipe(network, config, epochs=epochs, batch_size=batch_size, mirrored=mirrored)
+    said = {"epochs": epochs, "batch_size": batch_size, "mirrored": mirrored}
+    recipe = load_recipe(network, config, teacher=teacher, distill_weight=distill_weight, **said)
     run = _run(recipe, name, data, exclude, leave_out, seed, usd_per_hour, resume=resume)
     folder = train(run, Repository(store or models_dir()), skip_unreadable=skip_unreadable, tracker=tracker)
     typer.echo(f"{folder}")
@@ -125,6 +134,8 @@ def transfer(
         str | None, typer.Option(help="A recipe: transfer, inception_resnet_v2 (the article's), or a file. [default: transfer]")
     ] = None,
     mirrored: Mirrored = None,
+    teacher: Teacher = None,
+    distill_weight: DistillWeight = None,
     seed: Seed = 1,
     skip_unreadable: SkipUnreadable = False,
     usd_per_hour: UsdPerHour = None,
@@ -153,6 +164,8 @@ def transfer(
         head_epochs=head_epochs,
         fine_tune_epochs=fine_tune_epochs,
         share=share,
+        teacher=teacher,
+        distill_weight=distill_weight,
     )
     recipe = load_transfer_recipe(config, fine_tune=fine_tune, overrides=said)
     run = _run(recipe, name, data, exclude, leave_out, seed, usd_per_hour, resume=resume)

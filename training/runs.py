@@ -14,7 +14,7 @@ from typing import TypeAlias
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.errors import UsageError
-from models.metadata import TrainingFacts
+from models.metadata import TeacherFacts, TrainingFacts
 from training.recipe import Recipe
 from training.transfer_recipe import TransferRecipe
 
@@ -36,13 +36,15 @@ class RunRecord(BaseModel):
     """Known once the run has ended."""
     confusion: list[list[int]] = []
     """Of the best weights on the validation images; `confusion[i][j]` counts images of class i that were named j."""
+    teacher: TeacherFacts | None = None
+    """Known once it was asked."""
     mlflow_run: str | None = None
     """Id of the MLflow run that tracks this one."""
 
     @property
     def told(self) -> "RunRecord":
         """What decides what a run learns: equal for a run that was cut short and one that may go on with it."""
-        cleared = {"usd_per_hour": 0.0, "labels": [], "facts": None, "confusion": [], "mlflow_run": None}
+        cleared = {"usd_per_hour": 0.0, "labels": [], "facts": None, "confusion": [], "teacher": None, "mlflow_run": None}
         return self.model_copy(update=cleared)
 
 
@@ -117,6 +119,8 @@ class Run(Stage):
         super().__init__(folder)
         self.pixels = folder / "pixels.npy"
         self.parity = folder / "parity.npz"
+        self.teacher_scores = folder / "teacher.npz"
+        self.teacher_pixels = folder / "teacher-pixels.npy"
         self.features = folder / "features"
         self.activations = folder / "activations"
         self._record = folder / "run.json"
@@ -185,7 +189,8 @@ class Run(Stage):
 
     def tidy(self) -> None:
         """Remove what only learning needs, and what can be computed again."""
-        self.pixels.unlink(missing_ok=True)
+        for file in (self.pixels, self.teacher_scores, self.teacher_pixels):
+            file.unlink(missing_ok=True)
         for folder in (self.features, self.activations):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,9 +13,10 @@ import numpy as np
 from models import prices, statistics
 from models.errors import ParallaxError
 from models.machine import usable_cpus
-from models.metadata import BackboneFacts, TrainingFacts
+from models.metadata import BackboneFacts, TeacherFacts, TrainingFacts
 from models.repository import Repository
 from models.tables import print_report
+from training import distill
 from training.data import TrainingSet, prepare
 from training.progress import advance_bar, bar, console
 from training.recipe import flat_settings
@@ -48,6 +49,7 @@ class Learnt:
     seconds: float
     phase: Literal["scratch", "frozen", "fine_tuned"] = "scratch"
     backbones: list[BackboneFacts] = field(default_factory=list)
+    teacher: TeacherFacts | None = None
 
 
 Learn: TypeAlias = Callable[[Run, RunRecord, TrainingSet], Learnt]
@@ -72,14 +74,17 @@ def _train(run: Run, store: Repository, learn: Learn, skip_unreadable: bool, tra
     record = run.note(labels=data.labels)
     _tell(data)
     _keep_parity_images(run, data)
+    taught = distill.lesson(run, record, data, store)
 
     from training import export, fit  # TensorFlow takes seconds to load: not for a message about a wrong path
 
     tracker.begin(run, data)
     fit.use_machine(record.seed)
-    learnt = learn(run, record, data)
+    learnt = learn(run, record, taught.data if taught else data)
     if not learnt.complete:
         console.print("stopped: the best epoch so far is kept")
+    if taught:
+        learnt = replace(learnt, seconds=learnt.seconds + taught.seconds, teacher=taught.teacher)
     run.note(facts=judge(run, record, data, learnt))
     run.tidy()
     folder = export.export(run, store)
@@ -122,6 +127,7 @@ def judge(run: Run, record: RunRecord, data: TrainingSet, learnt: Learnt) -> Tra
         recipe=record.recipe.kind,
         phase=learnt.phase,
         backbones=learnt.backbones,
+        teacher=learnt.teacher,
         settings=flat_settings(record.recipe.model_dump()),
         data=data.data,
         excluded=data.excluded,
