@@ -6,7 +6,7 @@ export PARALLAX_DEVICE := $(DEVICE)
 endif
 SERVE_ROLE := $(if $(filter cuda,$(DEVICE)),serve-gpu,serve-cpu)
 
-.PHONY: help serve test bench check format openapi readme lock train-env train gpu-check clean
+.PHONY: help serve test bench check format openapi readme lock train-env train mlflow-ui gpu-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +54,11 @@ train: ## Train the CNN and the residual network on DATA="a.zip b.zip", leaving 
 	for network in cnn residual; do \
 		"$$python" -m parallax train cnn --network $$network --data $$DATA $${TEST:+--exclude $$TEST} || exit; \
 	done
+
+mlflow-ui: ## Show the tracked runs on http://127.0.0.1:5000 (ARGS="--port 5001")
+	@python=$$(scripts/env.sh train) || exit; data=$${PARALLAX_DATA_DIR:-$(CURDIR)/.parallax}; mkdir -p "$$data/mlflow" && \
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false exec "$$python" -m mlflow ui --workers 1 \
+		--backend-store-uri "sqlite:///$$(cd "$$data" && pwd)/mlflow/mlflow.db" $(ARGS)
 
 gpu-check: ## On a machine with a GPU: check provider, golden vectors and speed
 	@python=$$(scripts/env.sh serve-gpu) && exec "$$python" -m scripts.gpu_check $(ARGS)

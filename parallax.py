@@ -13,7 +13,14 @@ from service.cli import serve
 from training.cli import export, train_app
 from training.store_cli import mount
 
-TRAINING_COMMANDS = {"train": "tensorflow", "export": "tensorflow", "models optimize": "onnx", "models import": "onnx"}
+TRAINING_COMMANDS = {
+    "train": "tensorflow",
+    "export": "tensorflow",
+    "models optimize": "onnx",
+    "models import": "onnx",
+    "models push": "mlflow",
+    "models pull": "mlflow",
+}
 """With a package that only the environment for training has."""
 
 app = typer.Typer(

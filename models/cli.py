@@ -9,7 +9,6 @@ from rich.table import Table
 
 from models.cli_options import SeveralValues
 from models.errors import ModelError, UsageError
-from models.machine import usable_cpus
 from models.repository import Repository, StoredModel
 from models.workspace import data_dir, models_dir
 
@@ -58,6 +57,8 @@ def verify(
     name: Annotated[str | None, typer.Argument(help="NAME, or NAME/VERSION; left out: all.")] = None, store: Store = None
 ) -> None:
     """Compare every file with its digest and run the golden vectors. Exit status 1 if a version is unfit."""
+    from models.soundness import check
+
     repository = _repository(store)
     listing = repository.scan()
     chosen = listing.models if name is None else [_get(repository, name)]
@@ -69,7 +70,7 @@ def verify(
     for stored in chosen:
         where = f"{stored.card.name}/{stored.card.version}"
         try:
-            difference = _check(stored)
+            difference = check(stored)
         except ModelError as exc:
             unfit += 1
             console.print(f"[red]unfit[/] {where}: {exc}", highlight=False)
@@ -131,20 +132,6 @@ def delete(
         typer.confirm(f"Delete {model}/{version} from {repository.root}?", abort=True)
     repository.delete(model, version)
     console.print(f"deleted {model}/{version}", highlight=False)
-
-
-def _check(stored: StoredModel) -> float:
-    from models import golden
-    from models.runtime import OnnxModel
-
-    stored.verify()
-    card = stored.card
-    worst = 0.0
-    for variant in card.variants:
-        model = OnnxModel(stored.folder / variant.file, threads=usable_cpus())
-        path = stored.folder / card.golden.file
-        worst = max(worst, golden.check(path, card.input, variant.precision, model.run, model.provider))
-    return worst
 
 
 def _repository(store: Path | None) -> Repository:

@@ -139,6 +139,13 @@ class BackboneFacts(_Frozen):
     """Of the file; of the arrays themselves where they came from a hub, or from nowhere."""
 
 
+class TeacherFacts(StoredFile):
+    """The file of a version, here or once here, whose answers a model has learnt from."""
+
+    name: Name
+    version: Version
+
+
 class TrainingFacts(_Frozen):
     """From what, how, how well, how long."""
 
@@ -146,6 +153,7 @@ class TrainingFacts(_Frozen):
     phase: Literal["scratch", "frozen", "fine_tuned"] = "scratch"
     """What of the network learnt: all of it; what stands on a frozen backbone; part of the backbone as well."""
     backbones: list[BackboneFacts] = Field(default_factory=list)
+    teacher: TeacherFacts | None = None
     settings: dict[str, str | int | float | bool | None]
     data: list[DataFile]
     excluded: list[DataFile]

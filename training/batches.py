@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +12,15 @@ from training.augment import Augmentation, mix, view
 from training.data import TrainingSet
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Targets: TypeAlias = npt.NDArray[np.int64] | npt.NDArray[np.float32]
+"""Classes int64 [N], or probabilities float32 [N, classes]."""
 
 
 class Batches(ABC):
     """Examples to learn from and to validate with; a resumed run sees the same ones as a run that was never stopped."""
 
-    def __init__(self, targets: npt.NDArray[np.int64], validation_targets: npt.NDArray[np.int64], classes: int) -> None:
-        self._targets = np.eye(classes, dtype=np.float32)[targets]
+    def __init__(self, targets: Targets, validation_targets: npt.NDArray[np.int64], classes: int) -> None:
+        self._targets = targets if targets.ndim == 2 else np.eye(classes, dtype=np.float32)[targets]
         self._validation_targets = np.eye(classes, dtype=np.float32)[validation_targets]
 
     def steps(self, batch_size: int) -> int:
@@ -26,7 +28,7 @@ class Batches(ABC):
         return -(-len(self._targets) // batch_size)
 
     def training(self, batch_size: int, seed: int, epochs: range) -> tf.data.Dataset:
-        """Batches (float32 inputs, float32 one-hot targets). Each iteration is the next of `epochs`, in an order of its own."""
+        """Batches (float32 inputs, float32 targets). Each iteration is the next of `epochs`, in an order of its own."""
         numbers = iter(epochs)
 
         def one_epoch() -> Iterator[tuple[Any, Any, Any]]:
@@ -80,7 +82,7 @@ class Pixels(Batches):
 
     def __init__(self, data: TrainingSet, augmentation: Augmentation, height: int, width: int) -> None:
         """`height` and `width` are those of the views; validation images keep the size that they are served at."""
-        super().__init__(data.targets[data.train], data.targets[data.validation], len(data.labels))
+        super().__init__(data.train_targets, data.targets[data.validation], len(data.labels))
         self._data = data
         self._finish_batch = view(augmentation, height, width)
 
@@ -104,7 +106,7 @@ class CachedRows(Batches):
         self,
         views: Sequence[Array],
         validation: Array,
-        targets: npt.NDArray[np.int64],
+        targets: Targets,
         validation_targets: npt.NDArray[np.int64],
         classes: int,
         *,

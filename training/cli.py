@@ -36,12 +36,24 @@ Mirrored = Annotated[
     bool | None,
     typer.Option("--mirrored/--not-mirrored", help="Answer with the mean over an image and its mirror image: twice the work."),
 ]
+Teacher = Annotated[
+    str | None, typer.Option(help="NAME or NAME/VERSION of the store to learn from, besides the labels: distillation.")
+]
+DistillWeight = Annotated[
+    float | None, typer.Option(min=0, max=1, help="The teacher's share in what is learnt [default: the recipe's, or 0.5].")
+]
 Seed = Annotated[int, typer.Option(help="For order, augmentation and initial weights.")]
 SkipUnreadable = Annotated[bool, typer.Option(help="Go on without images that can't be decoded.")]
 UsdPerHour = Annotated[
     float | None, typer.Option(min=0, help="Price of this machine [default: its cores by models/prices.toml].")
 ]
 Resume = Annotated[bool, typer.Option(help="Go on with the newest unfinished run of this name.")]
+Track = Annotated[
+    bool | None, typer.Option("--track/--no-track", help="Tell MLflow of the run [default: PARALLAX_TRACK, or --track].")
+]
+Experiment = Annotated[
+    str | None, typer.Option(help="MLflow's, which is made if need be [default: MLFLOW_EXPERIMENT_NAME or parallax].")
+]
 Store = Annotated[Path | None, typer.Option(help="Where models are kept [default: PARALLAX_MODELS_DIR or models/store].")]
 
 
@@ -61,10 +73,14 @@ def cnn(
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=2, help="Instead of the recipe's.")] = None,
     mirrored: Mirrored = None,
+    teacher: Teacher = None,
+    distill_weight: DistillWeight = None,
     seed: Seed = 1,
     skip_unreadable: SkipUnreadable = False,
     usd_per_hour: UsdPerHour = None,
     resume: Resume = False,
+    track: Track = None,
+    experiment: Experiment = None,
     store: Store = None,
 ) -> None:
     """Train a convolutional network from scratch.
@@ -73,10 +89,14 @@ def cnn(
     """
     from training.cnn import train
     from training.recipe import load_recipe
+    from training.tracking.tracker import tracker_for
 
-    recipe = load_recipe(network, config, epochs=epochs, batch_size=batch_size, mirrored=mirrored)
+    tracker = tracker_for(track, experiment)
+    said = {"epochs": epochs, "batch_size": batch_size, "mirrored": mirrored}
+    recipe = load_recipe(network, config, teacher=teacher, distill_weight=distill_weight, **said)
     run = _run(recipe, name, data, exclude, leave_out, seed, usd_per_hour, resume=resume)
-    typer.echo(f"{train(run, Repository(store or models_dir()), skip_unreadable=skip_unreadable)}")
+    folder = train(run, Repository(store or models_dir()), skip_unreadable=skip_unreadable, tracker=tracker)
+    typer.echo(f"{folder}")
 
 
 @train_app.command(cls=SeveralValues)
@@ -114,10 +134,14 @@ def transfer(
         str | None, typer.Option(help="A recipe: transfer, inception_resnet_v2 (the article's), or a file. [default: transfer]")
     ] = None,
     mirrored: Mirrored = None,
+    teacher: Teacher = None,
+    distill_weight: DistillWeight = None,
     seed: Seed = 1,
     skip_unreadable: SkipUnreadable = False,
     usd_per_hour: UsdPerHour = None,
     resume: Resume = False,
+    track: Track = None,
+    experiment: Experiment = None,
     store: Store = None,
 ) -> None:
     """Train on top of a network that has already learnt from a million photographs.
@@ -126,9 +150,11 @@ def transfer(
     --fine-tune the top of the backbone then learns on. What is computed is kept in the run's folder: a run that was killed goes
     on with --resume. Ctrl-C during either phase keeps the best epoch so far and exports it.
     """
+    from training.tracking.tracker import tracker_for
     from training.transfer import train
     from training.transfer_recipe import Overrides, load_transfer_recipe
 
+    tracker = tracker_for(track, experiment)
     said = Overrides(
         backbone=backbone,
         weights=weights,
@@ -138,10 +164,13 @@ def transfer(
         head_epochs=head_epochs,
         fine_tune_epochs=fine_tune_epochs,
         share=share,
+        teacher=teacher,
+        distill_weight=distill_weight,
     )
     recipe = load_transfer_recipe(config, fine_tune=fine_tune, overrides=said)
     run = _run(recipe, name, data, exclude, leave_out, seed, usd_per_hour, resume=resume)
-    folder = train(run, Repository(store or models_dir()), skip_unreadable=skip_unreadable, max_cache_gb=max_cache_gb)
+    models = Repository(store or models_dir())
+    folder = train(run, models, skip_unreadable=skip_unreadable, max_cache_gb=max_cache_gb, tracker=tracker)
     typer.echo(f"{folder}")
 
 
@@ -182,7 +211,7 @@ def _run(
     )
     if resume:
         run = Run.newest(runs, record.name)
-        if run.read().model_copy(update={"labels": []}) != record.model_copy(update={"usd_per_hour": run.read().usd_per_hour}):
+        if run.read().told != record.told:
             raise UsageError(f"{run.folder} was started with other data or settings; resume it with the same, or start anew")
     else:
         run = Run.create(runs, record)

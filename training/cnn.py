@@ -8,12 +8,13 @@ from training import workflow
 from training.data import TrainingSet
 from training.recipe import Recipe
 from training.runs import Run, RunRecord
+from training.tracking.tracker import Tracker
 from training.workflow import Learnt
 
 
-def train(run: Run, store: Repository, *, skip_unreadable: bool = False) -> Path:
+def train(run: Run, store: Repository, *, skip_unreadable: bool = False, tracker: Tracker | None = None) -> Path:
     """See `workflow.train`."""
-    return workflow.train(run, store, learn, skip_unreadable=skip_unreadable)
+    return workflow.train(run, store, learn, skip_unreadable=skip_unreadable, tracker=tracker)
 
 
 def learn(run: Run, record: RunRecord, data: TrainingSet) -> Learnt:

@@ -37,6 +37,13 @@ class TrainingSet:
     data: list[DataFile]
     excluded: list[DataFile]
     unreadable: list[str]
+    soft_targets: npt.NDArray[np.float32] | None = None
+    """Probabilities [train, classes] to learn the training images as, instead of their labels; see `training.distill`."""
+
+    @property
+    def train_targets(self) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
+        """What the training images are learnt as: classes [train], or probabilities [train, classes]."""
+        return self.targets[self.train] if self.soft_targets is None else self.soft_targets
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,10 +132,8 @@ def fine_tune(
 
 
 def _rows(cached: Cached, data: TrainingSet, mixup: float) -> CachedRows:
-    targets = data.targets
-    return CachedRows(
-        cached.views, cached.validation, targets[data.train], targets[data.validation], len(data.labels), mixup=mixup
-    )
+    targets = data.train_targets
+    return CachedRows(cached.views, cached.validation, targets, data.targets[data.validation], len(data.labels), mixup=mixup)
 
 
 def _cached(folder: Path, backbone: Backbone, network: keras.Model, where: str, data: TrainingSet, looks: Views) -> Cached:

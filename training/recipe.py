@@ -4,13 +4,13 @@ Here is what all runs have in common, and the networks that are trained from scr
 """
 
 import tomllib
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.errors import UsageError
-from models.metadata import InputSpec
+from models.metadata import InputSpec, Name, Version
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -58,8 +58,31 @@ class Fitting(BaseModel):
     optimizer: OptimizerSettings = OptimizerSettings()
 
 
+class DistillSettings(BaseModel):
+    """Learn from what a better model makes of the images, besides their labels: see `training.distill`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    teacher: Name
+    """A model of the store, as `NAME`, or as `NAME/VERSION`, which becomes `version`."""
+    version: Version | None = None
+    """None: the newest when the run begins."""
+    weight: float = Field(default=0.5, gt=0, le=1)
+    """Share of the teacher in what is learnt; the rest is the label's."""
+    temperature: float = Field(default=2.0, ge=1, le=100)
+    """1: the teacher's probabilities as they are; more: flatter, so that the classes that it thinks of second show."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, values: object) -> object:
+        if isinstance(values, dict) and "/" in str(values.get("teacher")):
+            name, _, version = values["teacher"].partition("/")
+            return values | {"teacher": name, "version": version}
+        return values
+
+
 class Served(BaseModel):
-    """What decides how the trained model is served."""
+    """What decides how the trained model is served, and whom it learns from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -69,6 +92,8 @@ class Served(BaseModel):
     width: int = Field(default=150, ge=32)
     mirrored: bool = False
     """Answer with the mean of the scores of an image and of its mirror image: twice the work, a little more accurate."""
+    distill: DistillSettings | None = None
+    """None: labels are all that is learnt from."""
 
     @property
     def input_spec(self) -> InputSpec:
@@ -110,11 +135,22 @@ def load_recipe(network: str, config: Path | None = None, **overrides: object) -
     Raises `UsageError` with the file and the field at fault.
     """
     path = config or CONFIGS / f"{network}.toml"
-    values = {"network": network} | read_toml(path) | {key: value for key, value in overrides.items() if value is not None}
+    values = {"network": network} | read_toml(path)
+    distilled(values, overrides.pop("teacher", None), overrides.pop("distill_weight", None))
+    values |= {key: value for key, value in overrides.items() if value is not None}
     try:
         return Recipe.model_validate(values)
     except ValueError as exc:
         raise UsageError(f"{path}: {exc}") from exc
+
+
+def distilled(values: dict[str, Any], teacher: object, weight: object) -> None:
+    """Say in a recipe's values whom to learn from, and how much; None says nothing. Raises `UsageError`."""
+    said = {key: value for key, value in (("teacher", teacher), ("weight", weight)) if value is not None}
+    if weight is not None and teacher is None and "distill" not in values:
+        raise UsageError("--distill-weight is the share of a teacher: name one with --teacher")
+    if said:
+        values["distill"] = {**values.get("distill", {}), **said}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -126,3 +162,18 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"no recipe {path}; there are: {known}") from exc
     except (OSError, ValueError) as exc:  # no text, or no TOML
         raise UsageError(f"{path}: {exc}") from exc
+
+
+def flat_settings(values: dict[str, object], prefix: str = "") -> dict[str, str | int | float | bool | None]:
+    """A recipe's settings by dotted names, with paths cut to their last name: a card tells nobody's folders."""
+    flat: dict[str, str | int | float | bool | None] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= flat_settings(value, f"{prefix}{key}.")
+        elif isinstance(value, tuple):
+            flat[prefix + key] = " ".join(map(str, value))
+        elif isinstance(value, str):
+            flat[prefix + key] = PurePath(value).name if PurePath(value).is_absolute() or "/" in value else value
+        elif value is None or isinstance(value, int | float | bool):
+            flat[prefix + key] = value
+    return flat

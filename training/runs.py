@@ -6,13 +6,15 @@ A run that learns in several phases has a folder within its own for each of them
 import json
 import re
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeAlias
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.errors import UsageError
-from models.metadata import TrainingFacts
+from models.metadata import TeacherFacts, TrainingFacts
 from training.recipe import Recipe
 from training.transfer_recipe import TransferRecipe
 
@@ -32,6 +34,18 @@ class RunRecord(BaseModel):
     labels: list[str] = []
     facts: TrainingFacts | None = None
     """Known once the run has ended."""
+    confusion: list[list[int]] = []
+    """Of the best weights on the validation images; `confusion[i][j]` counts images of class i that were named j."""
+    teacher: TeacherFacts | None = None
+    """Known once it was asked."""
+    mlflow_run: str | None = None
+    """Id of the MLflow run that tracks this one."""
+
+    @property
+    def told(self) -> "RunRecord":
+        """What decides what a run learns: equal for a run that was cut short and one that may go on with it."""
+        cleared = {"usd_per_hour": 0.0, "labels": [], "facts": None, "confusion": [], "teacher": None, "mlflow_run": None}
+        return self.model_copy(update=cleared)
 
 
 class Epoch(BaseModel):
@@ -55,8 +69,11 @@ class Epoch(BaseModel):
 class Stage:
     """A folder in which one network learns: its history, its newest weights with their optimiser, and its best."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "", watchers: "list[Watcher] | None" = None) -> None:
+        """`name`: of the phase, empty where a run has but one. `watchers` are told of every epoch once it is kept."""
         self.folder = folder
+        self.name = name
+        self.watchers: list[Watcher] = [] if watchers is None else watchers
         self.best = folder / "best.keras"
         self.last = folder / "last.keras"
         self._history = folder / "history.jsonl"
@@ -88,6 +105,11 @@ class Stage:
         part = self._history.with_suffix(".part")
         part.write_text("".join(lines), encoding="utf-8")
         part.replace(self._history)
+        for watcher in self.watchers:
+            watcher(self)
+
+
+Watcher: TypeAlias = Callable[[Stage], None]
 
 
 class Run(Stage):
@@ -97,6 +119,8 @@ class Run(Stage):
         super().__init__(folder)
         self.pixels = folder / "pixels.npy"
         self.parity = folder / "parity.npz"
+        self.teacher_scores = folder / "teacher.npz"
+        self.teacher_pixels = folder / "teacher-pixels.npy"
         self.features = folder / "features"
         self.activations = folder / "activations"
         self._record = folder / "run.json"
@@ -105,7 +129,13 @@ class Run(Stage):
         """The folder of one phase, made if need be."""
         folder = self.folder / name
         folder.mkdir(parents=True, exist_ok=True)
-        return Stage(folder)
+        return Stage(folder, name, self.watchers)
+
+    def stages(self) -> list[Stage]:
+        """Those that have learnt something."""
+        folders = sorted(file.parent for file in self.folder.rglob("history.jsonl") if file.parent != self.folder)
+        known = [self, *(Stage(folder, folder.relative_to(self.folder).as_posix()) for folder in folders)]
+        return [stage for stage in known if stage.history()]
 
     @classmethod
     def create(cls, root: Path, record: RunRecord) -> "Run":
@@ -151,9 +181,16 @@ class Run(Stage):
         part.write_text(json.dumps(record.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
         part.replace(self._record)
 
+    def note(self, **changes: object) -> RunRecord:
+        """Change fields of the record, and return it."""
+        record = self.read().model_copy(update=changes)
+        self.write(record)
+        return record
+
     def tidy(self) -> None:
         """Remove what only learning needs, and what can be computed again."""
-        self.pixels.unlink(missing_ok=True)
+        for file in (self.pixels, self.teacher_scores, self.teacher_pixels):
+            file.unlink(missing_ok=True)
         for folder in (self.features, self.activations):
             shutil.rmtree(folder, ignore_errors=True)
 

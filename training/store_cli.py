@@ -1,4 +1,4 @@
-"""What of `parallax models` needs the training environment: `optimize` and `import`."""
+"""What of `parallax models` needs the training environment: `optimize`, `import`, `push` and `pull`."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +11,7 @@ from models.errors import UsageError
 from models.metadata import ModelCard, Precision
 from models.repository import Repository
 from models.workspace import data_dir, models_dir
-from training.cli import Data, Exclude, Store, _checked, _local
+from training.cli import Data, Exclude, Experiment, Store, _checked, _local
 
 if TYPE_CHECKING:
     from training.data import TrainingSet
@@ -82,10 +82,48 @@ def import_model(
     typer.echo(f"{folder}")
 
 
+def push(
+    name: Annotated[str, typer.Argument(help="NAME for the newest version, or NAME/VERSION.")],
+    experiment: Experiment = None,
+    store: Store = None,
+) -> None:
+    """Track a version in MLflow and register it, as `parallax train` does at its end.
+
+    For a version whose tracking server was gone when it was trained, or that has changed since: new variants, a test result. What
+    the server knows already is not sent again. MLFLOW_TRACKING_URI names the server.
+    """
+    from training.tracking.push import push as send
+    from training.tracking.server import look, tracking_uri
+
+    model, _, version = name.partition("/")
+    stored = Repository(store or models_dir()).get(model, version or None)
+    typer.echo(f"models:/{model}/{send(stored, data_dir() / 'runs', experiment=experiment)}")
+    typer.echo(f"to see it: {look(tracking_uri())}", err=True)
+
+
+def pull(
+    address: Annotated[
+        str, typer.Argument(help="models:/NAME/VERSION, models:/NAME@ALIAS, models:/NAME/latest, or runs:/RUN/PATH.")
+    ],
+    name: Annotated[str | None, typer.Option(help="Name in the store [default: the model's own].")] = None,
+    store: Store = None,
+) -> None:
+    """Fetch a model that Parallax registered in MLflow, with all its variants, as the next version in the store.
+
+    It is taken only if every file has the digest that its card states, the golden vectors are reproduced here, and its labels are
+    those of the name in the store. MLFLOW_TRACKING_URI names the server [default: the local one].
+    """
+    from training.tracking.pull import pull as fetch
+
+    typer.echo(f"{fetch(address, Repository(store or models_dir()), name=_checked(name) if name else None).folder}")
+
+
 def mount(app: typer.Typer) -> None:
     """Add the commands to the group `models`."""
     app.command(cls=SeveralValues)(optimize)
     app.command("import", cls=SeveralValues)(import_model)
+    app.command()(push)
+    app.command()(pull)
 
 
 def _precisions(text: str) -> list[Precision]:

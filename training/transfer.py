@@ -13,6 +13,7 @@ from training import workflow
 from training.data import TrainingSet
 from training.progress import console
 from training.runs import Run, RunRecord, Stage
+from training.tracking.tracker import Tracker
 from training.transfer_recipe import TransferRecipe
 from training.workflow import Learnt
 
@@ -26,10 +27,21 @@ if TYPE_CHECKING:
 MAX_CACHE_GB = 20.0
 
 
-def train(run: Run, store: Repository, *, skip_unreadable: bool = False, max_cache_gb: float = MAX_CACHE_GB) -> Path:
+def train(
+    run: Run,
+    store: Repository,
+    *,
+    skip_unreadable: bool = False,
+    max_cache_gb: float = MAX_CACHE_GB,
+    tracker: Tracker | None = None,
+) -> Path:
     """See `workflow.train`. `max_cache_gb` bounds the activations that are kept on disk while the run lasts."""
     budget = round(max_cache_gb * 1e9)
-    return workflow.train(run, store, lambda run, record, data: learn(run, record, data, budget), skip_unreadable=skip_unreadable)
+
+    def both_phases(run: Run, record: RunRecord, data: TrainingSet) -> Learnt:
+        return learn(run, record, data, budget)
+
+    return workflow.train(run, store, both_phases, skip_unreadable=skip_unreadable, tracker=tracker)
 
 
 def learn(run: Run, record: RunRecord, data: TrainingSet, budget: int) -> Learnt:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from models.errors import UsageError
 from models.metadata import Digest
 from training.backbone_names import default_side, understand
-from training.recipe import CONFIGS, AugmentationSettings, Fitting, OptimizerSettings, Served, read_toml
+from training.recipe import CONFIGS, AugmentationSettings, Fitting, OptimizerSettings, Served, distilled, read_toml
 
 HeadLayer: TypeAlias = Annotated[int, Field(ge=1, le=8192)] | Literal["dropout"]
 
@@ -104,6 +104,8 @@ class Overrides(BaseModel):
     head_epochs: int | None = None
     fine_tune_epochs: int | None = None
     share: float | None = None
+    teacher: str | None = None
+    distill_weight: float | None = None
 
 
 def load_transfer_recipe(config: str | Path | None, *, fine_tune: bool, overrides: Overrides) -> TransferRecipe:
@@ -138,6 +140,7 @@ def _apply(values: dict[str, Any], overrides: Overrides, *, fine_tune: bool) -> 
         values["height"] = values["width"] = overrides.image_size
     elif not {"height", "width"} & values.keys():
         values["height"] = values["width"] = _side(values["backbone"])
+    distilled(values, overrides.teacher, overrides.distill_weight)
     if overrides.head_epochs is not None:
         values.setdefault("head", {})["epochs"] = overrides.head_epochs
     if fine_tune:

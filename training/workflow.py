@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -13,12 +13,15 @@ import numpy as np
 from models import prices, statistics
 from models.errors import ParallaxError
 from models.machine import usable_cpus
-from models.metadata import BackboneFacts, TrainingFacts
+from models.metadata import BackboneFacts, TeacherFacts, TrainingFacts
 from models.repository import Repository
 from models.tables import print_report
+from training import distill
 from training.data import TrainingSet, prepare
 from training.progress import advance_bar, bar, console
+from training.recipe import flat_settings
 from training.runs import Run, RunRecord, Stage
+from training.tracking.tracker import Tracker
 
 LIBRARIES = (
     "tensorflow",
@@ -46,42 +49,47 @@ class Learnt:
     seconds: float
     phase: Literal["scratch", "frozen", "fine_tuned"] = "scratch"
     backbones: list[BackboneFacts] = field(default_factory=list)
+    teacher: TeacherFacts | None = None
 
 
 Learn: TypeAlias = Callable[[Run, RunRecord, TrainingSet], Learnt]
 
 
-def train(run: Run, store: Repository, learn: Learn, *, skip_unreadable: bool = False) -> Path:
+def train(run: Run, store: Repository, learn: Learn, *, skip_unreadable: bool = False, tracker: Tracker | None = None) -> Path:
     """Take a run, new or resumed, to its end and put the model into the store. Returns the folder of the new version.
 
-    Raises `ParallaxError` if data, labels or the export don't hold up.
+    `tracker` follows it, and never stops it. Raises `ParallaxError` if data, labels or the export don't hold up.
     """
     try:
-        return _train(run, store, learn, skip_unreadable)
+        with tracker or Tracker() as follows:
+            return _train(run, store, learn, skip_unreadable, follows)
     except ParallaxError:
         if not run.has_begun:
             run.discard()
         raise
 
 
-def _train(run: Run, store: Repository, learn: Learn, skip_unreadable: bool) -> Path:
-    record = run.read()
-    data = _prepare(run, record, store, skip_unreadable)
-    record = record.model_copy(update={"labels": data.labels})
-    run.write(record)
+def _train(run: Run, store: Repository, learn: Learn, skip_unreadable: bool, tracker: Tracker) -> Path:
+    data = _prepare(run, run.read(), store, skip_unreadable)
+    record = run.note(labels=data.labels)
     _tell(data)
     _keep_parity_images(run, data)
+    taught = distill.lesson(run, record, data, store)
 
     from training import export, fit  # TensorFlow takes seconds to load: not for a message about a wrong path
 
+    tracker.begin(run, data)
     fit.use_machine(record.seed)
-    learnt = learn(run, record, data)
+    learnt = learn(run, record, taught.data if taught else data)
     if not learnt.complete:
         console.print("stopped: the best epoch so far is kept")
-    facts = judge(run, record, data, learnt)
-    run.write(record.model_copy(update={"facts": facts}))
+    if taught:
+        learnt = replace(learnt, seconds=learnt.seconds + taught.seconds, teacher=taught.teacher)
+    run.note(facts=judge(run, record, data, learnt))
     run.tidy()
-    return export.export(run, store)
+    folder = export.export(run, store)
+    tracker.finish(store.get(record.name, folder.name))
+    return folder
 
 
 def _prepare(run: Run, record: RunRecord, store: Repository, skip_unreadable: bool) -> TrainingSet:
@@ -100,13 +108,14 @@ def _prepare(run: Run, record: RunRecord, store: Repository, skip_unreadable: bo
 
 
 def judge(run: Run, record: RunRecord, data: TrainingSet, learnt: Learnt) -> TrainingFacts:
-    """Measure the best weights on the validation images and sum the run up."""
+    """Measure the best weights on the validation images and sum the run up. The confusion matrix is noted in the run."""
     from training.export import trained_model
     from training.fit import predict
 
     model = trained_model(run)
     scores = predict(model, data.pixels[data.validation])
     result = statistics.report(data.targets[data.validation], scores.argmax(axis=1), data.labels)
+    run.note(confusion=result.confusion)
     history, best = learnt.stage.history(), learnt.stage.best_epoch()
     minutes = learnt.seconds / 60
     usd = prices.usd(minutes, record.usd_per_hour)
@@ -118,7 +127,8 @@ def judge(run: Run, record: RunRecord, data: TrainingSet, learnt: Learnt) -> Tra
         recipe=record.recipe.kind,
         phase=learnt.phase,
         backbones=learnt.backbones,
-        settings=_flat(record.recipe.model_dump()),
+        teacher=learnt.teacher,
+        settings=flat_settings(record.recipe.model_dump()),
         data=data.data,
         excluded=data.excluded,
         counts=data.counts,
@@ -161,18 +171,3 @@ def _versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
-
-
-def _flat(values: dict[str, object], prefix: str = "") -> dict[str, str | int | float | bool | None]:
-    """A recipe's settings by dotted names, with paths cut to their last name: a card tells nobody's folders."""
-    flat: dict[str, str | int | float | bool | None] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif isinstance(value, tuple):
-            flat[prefix + key] = " ".join(map(str, value))
-        elif isinstance(value, str):
-            flat[prefix + key] = PurePath(value).name if PurePath(value).is_absolute() or "/" in value else value
-        elif value is None or isinstance(value, int | float | bool):
-            flat[prefix + key] = value
-    return flat

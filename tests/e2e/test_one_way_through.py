@@ -34,7 +34,8 @@ def _command(*arguments: str) -> list[str]:
 
 def _env(folder: Path) -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("PARALLAX_")}
-    return env | {"PARALLAX_MODELS_DIR": str(folder / "store"), "PARALLAX_DATA_DIR": str(folder / "data"), "COLUMNS": "200"}
+    places = {"PARALLAX_MODELS_DIR": str(folder / "store"), "PARALLAX_DATA_DIR": str(folder / "data")}
+    return env | places | {"PARALLAX_TRACK": "off", "COLUMNS": "200"}
 
 
 def _parallax(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

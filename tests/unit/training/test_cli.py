@@ -11,6 +11,7 @@ from training import cnn, transfer
 from training.cli import train_app
 from training.recipe import Recipe
 from training.runs import Run
+from training.tracking.tracker import Tracker
 from training.transfer_recipe import TransferRecipe
 
 
@@ -50,6 +51,22 @@ def test_a_run_is_told_what_the_line_says(started: list[Run], data: Path) -> Non
     assert (record.left_out, record.seed, record.recipe.epochs, record.recipe.batch_size) == (["sea/1.jpg"], 3, 2, 64)
     assert record.usd_per_hour == pytest.approx(2 * 0.048)
     assert result.stdout.strip().endswith("store/cnn/1")
+
+
+@pytest.mark.parametrize("command", ["cnn", "transfer"])
+def test_a_run_is_tracked_unless_the_line_or_the_environment_says_no(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds: list[str] = []
+
+    def train(*_: object, tracker: Tracker, **__: object) -> Path:
+        kinds.append(type(tracker).__name__)
+        return Path("store")
+
+    monkeypatch.setattr(cnn, "train", train)
+    monkeypatch.setattr(transfer, "train", train)
+    monkeypatch.setenv("PARALLAX_TRACK", "on")
+    for words in ([], ["--no-track"], ["--track", "--experiment", "mine"]):
+        call("--data", "a.zip", *words, command=command)
+    assert kinds == ["MlflowTracker", "Tracker", "MlflowTracker"]
 
 
 def test_network_and_name_are_chosen_apart(started: list[Run]) -> None:
