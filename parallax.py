@@ -10,6 +10,7 @@ from models import __version__
 from models.cli import models_app
 from models.errors import ParallaxError
 from service.cli import serve
+from training.azureml.cli import azureml_app
 from training.cli import export, train_app
 from training.store_cli import mount
 
@@ -48,6 +49,7 @@ def parallax(
 app.command()(serve)
 app.add_typer(train_app, name="train")
 app.command()(export)
+app.add_typer(azureml_app, name="azureml")
 mount(models_app)
 app.add_typer(models_app, name="models")
 

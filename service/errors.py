@@ -18,12 +18,16 @@ ParallaxError                     (models/errors.py, with the image and model er
     │   └── ForeignOrigin         a browser on another site, while no keys guard the service
     ├── Overloaded                come back later; nothing was begun
     │   ├── QueueFull             the backend's queue
-    │   └── UploadsFull           the budget of bytes under way
+    │   ├── UploadsFull           the budget of bytes under way
+    │   └── RemoteBusy            a remote backend's own limit
     ├── NotServing                not yet, or no longer
     │   ├── NotReady              the backend is not loaded
     │   └── Closing               the service is stopping
     ├── DeadlineExceeded          dropped before inference: the answer would have come too late
-    └── BackendFailed             the model itself raised
+    └── Unanswered                accepted, and the backend has no answer
+        ├── BackendFailed         the model itself raised
+        ├── RemoteFailed          a remote backend can't be reached, refuses, or answers nonsense
+        └── RemoteTimedOut        it took too long
 """
 
 from models.errors import ParallaxError
@@ -106,6 +110,10 @@ class UploadsFull(Overloaded):
     """The budget of body bytes under way is spent."""
 
 
+class RemoteBusy(Overloaded):
+    """A remote backend takes no more for now."""
+
+
 class NotServing(ServiceError):
     """Not yet, or no longer."""
 
@@ -122,5 +130,17 @@ class DeadlineExceeded(ServiceError):
     """Dropped before inference: the answer would have come too late."""
 
 
-class BackendFailed(ServiceError):
+class Unanswered(ServiceError):
+    """It was accepted, and the backend has no answer."""
+
+
+class BackendFailed(Unanswered):
     """The model raised."""
+
+
+class RemoteFailed(Unanswered):
+    """A remote backend can't be reached, refuses, or answers nonsense."""
+
+
+class RemoteTimedOut(Unanswered):
+    """A remote backend took too long."""

@@ -11,7 +11,7 @@ from service.activity import Activity
 from service.backends.base import TooBig
 from service.decoding import Decoder
 from service.domain import Inferred, Prediction, Timings, rank
-from service.errors import BackendFailed, DeadlineExceeded, Overloaded
+from service.errors import BackendFailed, DeadlineExceeded, Overloaded, Unanswered
 from service.registry import Registry
 from service.running import Running
 from service.telemetry import Metrics
@@ -68,14 +68,15 @@ class Pipeline:
         except Overloaded:
             counters.refused += 1
             raise
-        except BackendFailed:
+        except Unanswered:
             counters.failed += 1
             raise
         counters.answered += 1
         total = time.perf_counter() - begun
         timings = Timings(max(0.0, total - inferred.decode - inferred.infer), inferred.decode, inferred.infer, total)
-        self._metrics.observe(running.identity, timings)
-        return Prediction(running.identity, rank(inferred.scores, running.identity.labels, top), timings)
+        identity = running.identity
+        self._metrics.observe(identity, timings)
+        return Prediction(identity, rank(inferred.scores, identity.labels, top), timings)
 
     async def compare(
         self, data: bytes, *, backends: Sequence[str] = (), top: int = 3, asker: Asker = ANYBODY

@@ -53,14 +53,17 @@ class Registry:
 
     @property
     def default(self) -> str:
-        """Who answers a request that names nobody: as set, else `cnn`, else the first by name."""
+        """Who answers a request that names nobody: as set, else `cnn`, else the first by name, one that is here before others."""
         asked = self._settings.default_backend
-        return asked if self._default_given or asked in self._running or not self._running else min(self._running)
+        if self._default_given or asked in self._running or not self._running:
+            return asked
+        return min(self._running, key=lambda name: (self._running[name][0].backend.remote, name))
 
     @property
     def ready(self) -> bool:
-        """Whether something is there to answer."""
-        return bool(self._running)
+        """Whether something is there to answer: a model of the store, or, where the store holds none, a remote backend."""
+        here = any(not running.backend.remote for running in self.running)
+        return here or (bool(self._running) and not self.failures)
 
     async def open(self, found: Mapping[str, Sequence[Candidate]]) -> None:
         """Load what `reload` would, for every name.

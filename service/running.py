@@ -39,8 +39,6 @@ class Running:
     admission: Admission
     stamp: object
     """The candidate's."""
-    identity: Identity
-    """Who answers."""
     counters: Counters = field(default_factory=Counters)
 
     @classmethod
@@ -54,9 +52,12 @@ class Running:
             max_wait=settings.max_wait_ms / 1000,
             on_batch=lambda batch: on_batch(backend.identity, batch),
         )
-        return cls(
-            backend, batcher, Admission(settings.max_queue, lambda: batcher.seconds_per_item), candidate.stamp, backend.identity
-        )
+        return cls(backend, batcher, Admission(settings.max_queue, lambda: batcher.seconds_per_item), candidate.stamp)
+
+    @property
+    def identity(self) -> Identity:
+        """Who answers. A remote backend may learn its labels while it serves."""
+        return self.backend.identity
 
     @property
     def plan(self) -> Plan | None:

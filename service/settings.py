@@ -2,7 +2,6 @@
 
 import math
 import os
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -10,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from models.workspace import data_dir, models_dir
+from service.addresses import is_loopback
 from service.errors import ConfigurationError
+from service.remote_settings import AzureMLSettings
 from service.tuning import Fixed
 
 
@@ -82,7 +83,7 @@ class Settings(BaseSettings):
     poll_s: float = Field(default=1, gt=0)
     """How often the store is looked at for new versions."""
     default_backend: str = "cnn"
-    """Backend of a request that names none. If it is unset and there is no `cnn`, the first by name."""
+    """Backend of a request that names none. If it is unset and there is no `cnn`, the first by name, remote ones last."""
     keep_versions: int = Field(default=1, ge=1)
     """How many versions of each model to serve, newest first."""
     api_keys: Annotated[SecretStr, NoDecode] = SecretStr("")
@@ -110,6 +111,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """`info` logs start, stop and requests that were not answered, but for 429, which is counted; `debug` logs every request."""
     fake: FakeSettings = FakeSettings()
+    azure_ml: AzureMLSettings = AzureMLSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -128,6 +130,7 @@ class Settings(BaseSettings):
             update={
                 "max_queue": math.ceil(self.max_queue / workers),
                 "max_inflight_bytes": max(self.max_body_bytes, self.max_inflight_bytes // workers),
+                "azure_ml": self.azure_ml.shared_by(workers),
             }
         )
 
@@ -135,16 +138,6 @@ class Settings(BaseSettings):
     def loopback(self) -> bool:
         """Whether only this machine can reach the service."""
         return is_loopback(self.host)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or an address, IPv6 with or without brackets, means this very machine."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -19,8 +19,8 @@ HEAVY = {"keras", "onnx", "plotly", "scipy", "sklearn", "tensorflow", "tf2onnx"}
 """What costs seconds and hundreds of megabytes to import."""
 
 LAYERS: Sequence[Sequence[str]] = (
-    ("errors", "domain"),
-    ("tuning", "fairness", "niceness", "memory", "activity", "alarms"),
+    ("errors", "domain", "addresses"),
+    ("tuning", "fairness", "niceness", "memory", "activity", "alarms", "remote_settings"),
     ("settings", "admission", "batching", "decoding", "lanes"),
     ("plans",),
     ("telemetry", "siblings"),

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from models import prices
-from models.cli_options import SeveralValues
 from models.errors import UsageError
 from models.machine import usable_cpus
 from models.metadata import check_name
 from models.repository import Repository
 from models.sources import resolve
 from models.workspace import data_dir, models_dir
+from training.azureml.elsewhere import HereOrOnAzure
 
 if TYPE_CHECKING:
     from training.recipe import Recipe
@@ -62,7 +62,7 @@ def train() -> None:
     """Train a classifier on class folders and put it into the store."""
 
 
-@train_app.command(cls=SeveralValues)
+@train_app.command(cls=HereOrOnAzure)
 def cnn(
     data: Data,
     exclude: Exclude = [],  # noqa: B006  # typer's way of saying "none unless given"
@@ -99,7 +99,7 @@ def cnn(
     typer.echo(f"{folder}")
 
 
-@train_app.command(cls=SeveralValues)
+@train_app.command(cls=HereOrOnAzure)
 def transfer(
     data: Data,
     exclude: Exclude = [],  # noqa: B006

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from service.addresses import is_loopback
 from service.errors import ConfigurationError, ForeignOrigin, MissingKey
-from service.settings import Settings, is_loopback
+from service.settings import Settings
 
 MIN_KEY_LENGTH = 16
 

@@ -77,7 +77,6 @@ def _describe(registry: Registry, running: Running) -> dict[str, Any]:
         name=identity.name,
         kind=identity.kind,
         version=identity.version,
-        state="ready",
         default=identity.name == registry.default,
         precision=identity.precision,
         provider=identity.provider,
@@ -89,7 +88,7 @@ def _describe(registry: Registry, running: Running) -> dict[str, Any]:
             "max_queue": running.admission.max_queue,
         },  # type: ignore[arg-type]  # pydantic builds it
         counters=vars(running.counters),  # type: ignore[arg-type]  # pydantic builds it
-        **running.backend.describe(),
+        **{"state": "ready", **running.backend.describe()},
     )
     return info.model_dump(exclude_none=True)
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.api.image_body import BODY, GUARD_ERRORS, IMAGE_ERRORS, LOOKUP_ERRORS, QUEUE_ERRORS, UPLOAD_ERRORS
+from service.api.image_body import BODY, GUARD_ERRORS, IMAGE_ERRORS, LOOKUP_ERRORS, QUEUE_ERRORS, REMOTE_ERRORS, UPLOAD_ERRORS
 from service.api.problems import responses
 from service.api.requests import UnlessGone, asker, call, services
 from service.api.schemas import Classified, classified
@@ -28,7 +28,7 @@ class ClassifyQuery(BaseModel):
 @router.post(
     "/classify",
     response_model=Classified,
-    responses=responses(*IMAGE_ERRORS, *UPLOAD_ERRORS, *GUARD_ERRORS, *LOOKUP_ERRORS, *QUEUE_ERRORS),
+    responses=responses(*IMAGE_ERRORS, *UPLOAD_ERRORS, *GUARD_ERRORS, *LOOKUP_ERRORS, *QUEUE_ERRORS, *REMOTE_ERRORS),
     openapi_extra=BODY,
     summary="Classify an image with one backend",
 )

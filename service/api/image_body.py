@@ -9,6 +9,7 @@ IMAGE_ERRORS = (shared.EmptyImage, shared.UnsupportedImage, shared.BrokenImage, 
 UPLOAD_ERRORS = (errors.BadParameter, errors.BadMultipart, errors.BodyTooLarge, errors.BodyTooSlow, errors.UploadsFull)
 GUARD_ERRORS = (errors.MissingKey, errors.ForeignOrigin)
 QUEUE_ERRORS = (errors.QueueFull, errors.NotReady, errors.Closing, errors.DeadlineExceeded, errors.BackendFailed)
+REMOTE_ERRORS = (errors.RemoteBusy, errors.RemoteFailed, errors.RemoteTimedOut)
 LOOKUP_ERRORS = (errors.UnknownBackend, errors.UnknownVersion)
 
 BODY: dict[str, Any] = {

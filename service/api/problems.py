@@ -48,10 +48,13 @@ TABLE: Mapping[type[ParallaxError], ProblemType] = {
     errors.ForeignOrigin: ProblemType(403, "foreign-origin", "Requests from other sites are refused"),
     errors.QueueFull: ProblemType(429, "queue-full", "The backend's queue is full"),
     errors.UploadsFull: ProblemType(429, "uploads-full", "Too many uploads are under way"),
+    errors.RemoteBusy: ProblemType(429, "remote-busy", "The remote backend takes no more for now"),
     errors.NotReady: ProblemType(503, "not-ready", "The backend is not loaded"),
     errors.Closing: ProblemType(503, "closing", "The service is stopping"),
     errors.DeadlineExceeded: ProblemType(504, "deadline-exceeded", "The deadline passed before inference"),
     errors.BackendFailed: ProblemType(500, "backend-failed", "The backend failed"),
+    errors.RemoteFailed: ProblemType(502, "remote-failed", "The remote backend failed"),
+    errors.RemoteTimedOut: ProblemType(504, "remote-timed-out", "The remote backend took too long"),
 }
 
 INTERNAL = ProblemType(500, "internal-error", "Something went wrong inside")

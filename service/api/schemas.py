@@ -80,7 +80,9 @@ class BackendInfo(BaseModel):
     name: str
     kind: str
     version: str
-    state: str = Field(description="`ready`, or `failed` with a reason.")
+    state: str = Field(
+        description="`ready`, or `failed` with a reason; of a remote one as its last answer was: also `checking`, `failing`."
+    )
     default: bool = False
     precision: str | None = None
     provider: str | None = None

@@ -33,6 +33,8 @@ def finder(repository: Repository, settings: Settings, cpus: int, book: PlanBook
             versions.sort(key=lambda candidate: int(candidate.version), reverse=True)
         if settings.fake.labels:
             found["fake"] = [Candidate("1", lambda _inherited: FakeBackend(settings))]
+        if settings.azure_ml.endpoint:
+            found["azure_ml"] = [_azure_ml(settings)]
         return found
 
     return find
@@ -43,3 +45,10 @@ def _from_store(stored: StoredModel, settings: Settings, device: Device, book: P
         return OnnxBackend.load(stored, settings, device, book, inherited)  # type: ignore[return-value]  # blind to the prepared type
 
     return Candidate(stored.card.version, load, stamp=stored.card)
+
+
+def _azure_ml(settings: Settings) -> Candidate:
+    from service.backends.azure_ml import AzureMLBackend  # it brings an HTTP client, which a service without it need not load
+
+    # A stamp of its own each time: a reload that is asked for makes a new one, which learns its labels anew.
+    return Candidate("1", lambda _inherited: AzureMLBackend(settings), stamp=object())

@@ -1,0 +1,1 @@
+"""Azure ML: data, jobs and endpoints. YAML for its service, and what prepares, checks and submits it."""
