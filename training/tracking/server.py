@@ -27,7 +27,7 @@ QUIET = {
 }
 """Of the environment, unless it says otherwise."""
 
-PLUGINS = {"azureml": "azureml-mlflow: make train-env EXTRAS=azureml"}
+PLUGINS = {"azureml": "azureml-mlflow: make train-env EXTRAS=azure"}
 """What to install for the schemes of others."""
 
 BUILT_IN = frozenset({"", "file", "http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks"})

@@ -247,8 +247,8 @@ def test_a_command_that_ours_does_not_have_is_seen(file: str, right: str, wrong:
 
 
 def test_the_image_for_jobs_holds_the_lock_for_training() -> None:
-    lock = HERE / "environment" / "train.txt"
-    assert lock.resolve() == ROOT / "requirements" / "train.txt"
+    for name in ("train.txt", "azure.txt"):
+        assert (HERE / "environment" / name).resolve() == ROOT / "requirements" / name
     assert "--require-hashes" in (HERE / "environment" / "Dockerfile").read_text(encoding="utf-8")
 
 

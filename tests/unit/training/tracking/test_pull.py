@@ -168,7 +168,7 @@ def test_a_server_that_is_not_there_is_said(other: Repository, no_server: str, m
 def test_a_scheme_without_its_plugin_says_what_to_install(other: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.tracking.server.entry_points", lambda group: ())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "azureml://eastus.api.azureml.ms/mlflow/v1.0/subscriptions/0")
-    with pytest.raises(TrackingError, match=r"azureml://.*make train-env EXTRAS=azureml"):
+    with pytest.raises(TrackingError, match=r"azureml://.*make train-env EXTRAS=azure"):
         pull("models:/round/1", other)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "carrier-pigeon://coop")
     with pytest.raises(TrackingError, match=r"carrier-pigeon://.*the plugin for MLflow that knows it"):
