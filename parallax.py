@@ -12,6 +12,7 @@ from models.errors import ParallaxError
 from service.cli import serve
 from training.cli import export, train_app
 from training.store_cli import mount
+from training.sweep.cli import mount as mount_automl
 
 TRAINING_COMMANDS = {"train": "tensorflow", "export": "tensorflow", "models optimize": "onnx", "models import": "onnx"}
 """With a package that only the environment for training has."""
@@ -39,6 +40,7 @@ def parallax(
 
 
 app.command()(serve)
+mount_automl(train_app)
 app.add_typer(train_app, name="train")
 app.command()(export)
 mount(models_app)

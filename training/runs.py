@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.errors import UsageError
 from models.metadata import TrainingFacts
+from training.automl_recipe import AutomlRecipe
 from training.recipe import Recipe
 from training.transfer_recipe import TransferRecipe
 
@@ -23,7 +24,7 @@ class RunRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    recipe: Recipe | TransferRecipe
+    recipe: Recipe | TransferRecipe | AutomlRecipe
     sources: list[str]
     excluded: list[str]
     left_out: list[str] = []

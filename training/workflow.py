@@ -16,6 +16,7 @@ from models.machine import usable_cpus
 from models.metadata import BackboneFacts, TrainingFacts
 from models.repository import Repository
 from models.tables import print_report
+from training.automl_recipe import AutomlRecipe
 from training.data import TrainingSet, prepare
 from training.progress import advance_bar, bar, console
 from training.runs import Run, RunRecord, Stage
@@ -118,7 +119,8 @@ def judge(run: Run, record: RunRecord, data: TrainingSet, learnt: Learnt) -> Tra
         recipe=record.recipe.kind,
         phase=learnt.phase,
         backbones=learnt.backbones,
-        settings=_flat(record.recipe.model_dump()),
+        sweep=record.recipe.sweep if isinstance(record.recipe, AutomlRecipe) else None,
+        settings=_flat(record.recipe.model_dump(exclude={"sweep"})),
         data=data.data,
         excluded=data.excluded,
         counts=data.counts,
