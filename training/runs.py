@@ -24,7 +24,7 @@ class RunRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    recipe: Recipe | TransferRecipe | AutomlRecipe
+    recipe: Recipe | AutomlRecipe | TransferRecipe
     sources: list[str]
     excluded: list[str]
     left_out: list[str] = []

@@ -3,6 +3,7 @@
 import multiprocessing
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,7 @@ class Crew:
             if process.is_alive():
                 continue
             self._workers.remove((process, complaints))
-            if complaints.poll():
+            with suppress(EOFError):  # it had nothing to say
                 raise UsageError(complaints.recv())
             if process.exitcode and process.exitcode > 0:
                 raise UsageError("a worker failed: what happened stands above. Trials that have ended are kept: see --resume")

@@ -7,14 +7,16 @@ processes fill the same gap at once, the trial with the lower number counts and 
 
 import socket
 import time
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from optuna import Study, create_trial
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from models.errors import UsageError
@@ -40,9 +42,15 @@ class Owner:
         assert held, "nobody else knows the name of a new lock"  # noqa: S101
         self._path, self._lock = folder / "workers" / self.facts["lock"], held
 
-    def leave(self) -> None:
-        """There is no trial of this worker any more."""
-        self._path.unlink(missing_ok=True)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._path.unlink(missing_ok=True)  # what it leaves behind it has finished
+        self.die()
+
+    def die(self) -> None:
+        """Let go of the lock, as the kernel does for a process that is killed."""
         self._lock.let_go()
 
 
@@ -104,6 +112,9 @@ class Queue:
         return self.study.trials[number].state == TrialState.FAIL
 
     def _release(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            fail_stale_trials(self.study)  # those whose heart beat on another machine, and does no more
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if self._is_dead(trial):
                 with suppress(ValueError, UpdateFinishedTrialError):  # another process was quicker

@@ -39,21 +39,21 @@ def work(sweep: Sweep, concurrent: int, deadline: float) -> None:
 
     fit.use_machine(sweep.seed, max(1, usable_cpus() // concurrent))
     study = sweep.open()
-    queue, owner = Queue(study, sweep.slots, sweep.folder), Owner(sweep.folder)
-    objective = Objective(sweep, queue, owner, 1 / concurrent)
-    while time.time() < deadline:
-        queue.refresh()
-        if queue.is_done:
-            break
-        if not queue.waiting():
-            time.sleep(LOOK_S)  # others are at the last trials: if they die, one of us takes over
-            continue
-        try:
-            study.optimize(objective, n_trials=1, catch=(Dropped,))
-        except (ValueError, UpdateFinishedTrialError):
-            if not queue.was_taken(objective.number):
-                raise
-    owner.leave()
+    queue = Queue(study, sweep.slots, sweep.folder)
+    with Owner(sweep.folder) as owner:
+        objective = Objective(sweep, queue, owner, 1 / concurrent)
+        while time.time() < deadline:
+            queue.refresh()
+            if queue.is_done:
+                break
+            if not queue.waiting():
+                time.sleep(LOOK_S)  # others are at the last trials: if they die, one of us takes over
+                continue
+            try:
+                study.optimize(objective, n_trials=1, catch=(Dropped,))
+            except (ValueError, UpdateFinishedTrialError):
+                if not queue.was_taken(objective.number):
+                    raise
 
 
 def _end_with_parent() -> None:
