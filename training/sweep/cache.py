@@ -104,9 +104,12 @@ class FeatureCache:
         part = _read(folder)
         if part and self._held(folder, part, side, wanted):
             return part  # another process has computed it meanwhile
+        import keras
+
         from training import backbones
 
         data = self._images.at(side)
+        keras.utils.set_random_seed(self._seed)  # random weights, as they are built again when the winner is trained
         backbone = backbones.build(name, side, side, weights=self._space.weights)
         network = backbone.model
         part = Part(facts=backbone.facts[0], parameters=network.count_params(), features=network.output_shape[1])

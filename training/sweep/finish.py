@@ -91,7 +91,8 @@ def finish(sweep: Sweep, board: Leaderboard, trials: list["FrozenTrial"], ending
     )
 
     def learn(run: Run, record: RunRecord, data: TrainingSet) -> Learnt:
-        rows = replace(sweep.features.of(row.settings).cached, seconds=0.0)
+        with console.status("features") as status:  # which are here already, unless the trial was had on another machine
+            rows = replace(sweep.features.of(row.settings, status.update).cached, seconds=0.0)
         learnt = transfer.learn(run, record, data, sweep.max_cache_bytes, features=rows, minutes=ending.fine_tune_minutes)
         head = run.stage("head").seconds  # which is one of the trials
         return replace(learnt, seconds=learnt.seconds - head + spent)

@@ -60,7 +60,7 @@ def _plot(make: Callable[["Study"], Any], study: "Study") -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of single values, and of what is experimental
             return str(make(study).to_html(full_html=False, include_plotlyjs=False))
-    except (ValueError, RuntimeError) as exc:  # too few trials, or all alike
+    except (ValueError, RuntimeError) as exc:  # the model is not to be lost for a picture
         return f"<p>No plot: {html.escape(str(exc))}</p>"
 
 

@@ -47,6 +47,7 @@ def test_as_many_epochs_as_fit_and_no_more_than_wanted(
 def test_a_training_that_has_become_slow_ends_before_its_time_is_over(stage: Stage) -> None:
     stop = pace.StopAfter(stage, 25)
     model = keras.Sequential([keras.layers.Dense(1)])
+    model.stop_training = False  # as `fit` begins
     stop.set_model(model)
     ended = []
     for number in (1, 2):

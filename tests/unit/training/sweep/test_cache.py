@@ -36,7 +36,7 @@ def images(tmp_path: Path) -> Images:
 
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Backbones that were built, by name; each of a name has its own weights."""
+    """Backbones that were built, by name; their weights are random, and the same again."""
     names: list[str] = []
 
     def build(name: str, *_: Any, **__: Any) -> backbones.Backbone:  # noqa: ANN401
@@ -96,10 +96,10 @@ def test_more_crops_join_those_that_are_there(tmp_path: Path, images: Images, bu
 
     one = cache(tmp_path, images).of(other(crops=1), tell)
     assert len(one.cached.views) == 3
-    assert len(run) == 38 + 20, "18 images and their mirror images, 2 to validate; then the crops, and those 2 again"
+    assert len(run) == 1 + 38 + 20, "a wait; 18 images and their mirror images, 2 to validate; the crops, and those 2 again"
     run.clear()
     two = cache(tmp_path, images).of(other(crops=2), tell)
-    assert len(run) == 18 + 1, "a wait for the lock, and the second crop"
+    assert len(run) == 18 + 1, "a wait, and the second crop"
     np.testing.assert_array_equal(one.cached.views[2], two.cached.views[2])
     assert (np.asarray(two.cached.views[2]) != np.asarray(two.cached.views[3])).any()
 

@@ -81,7 +81,7 @@ def test_of_a_worker_elsewhere_only_its_heartbeat_tells(queue: Queue, owner: Own
     owner.facts["host"] = "elsewhere"
     lost = take(queue, owner)
     owner.die()  # of which this machine can't know
-    storage = queue.study._storage._backend
+    storage = queue.study._storage._backend  # type: ignore[attr-defined]  # what optuna's cache of finished trials stands on
     storage.record_heartbeat(lost._trial_id)
     queue.refresh()
     assert states(queue)[0] == "RUNNING"
