@@ -12,7 +12,7 @@ sampling = "random"
 weights = "random"
 
 [parameters]
-model_name = "MobileNetV2"
+model_name = "MobileNet"
 image_size = 32
 learning_rate = { min = 0.001, max = 0.1, log = true }
 head_layers = { choice = [["dropout"], [8]] }

@@ -32,7 +32,7 @@ TRIALS = 3
 @pytest.fixture
 def options(tmp_path: Path) -> list[str]:
     photos = write_folder(tmp_path / "photos", labelled({"dark": 20, "bright": 20}))
-    space = write_space(tmp_path / "space.toml", epochs=30)
+    space = write_space(tmp_path / "space.toml", epochs=20)
     words: list[object] = ["--data", photos, "--space", space, "--study", "s", "--max-trials", TRIALS, "--no-fine-tune"]
     return [str(word) for word in words]
 

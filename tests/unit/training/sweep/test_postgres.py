@@ -13,7 +13,7 @@ from tests.support.sweeps import start, write_space
 from training.sweep.storage import open_storage
 
 FOLDER = postgres.binaries()
-TRIALS = 6
+TRIALS = 4
 
 
 @pytest.mark.skipif(FOLDER is None, reason="PostgreSQL is not installed (Debian's package postgresql)")
