@@ -21,7 +21,7 @@ def automl(
     exclude: Exclude = [],  # noqa: B006  # typer's way of saying "none unless given"
     leave_out: LeaveOut = [],  # noqa: B006
     space: Annotated[
-        str | None, typer.Option(help="What to try: a TOML file as training/configs/automl.toml. [default: automl]")
+        str | None, typer.Option(help="What to try: a TOML file as training/configs/spaces/automl.toml. [default: automl]")
     ] = None,
     max_trials: Annotated[int, typer.Option(min=1, help="Trials of the study, over all commands that work on it.")] = 20,
     timeout_minutes: Annotated[

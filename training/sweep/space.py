@@ -12,6 +12,8 @@ from training.backbone_names import default_side, understand
 from training.recipe import CONFIGS, AugmentationSettings, read_toml
 from training.transfer_recipe import FineTuneSettings, HeadLayer
 
+SPACES = CONFIGS / "spaces"
+
 T = TypeVar("T")
 Number = TypeVar("Number", bound=float)
 
@@ -189,9 +191,11 @@ class Space(_Frozen):
 
 
 def load_space(space: str | None) -> Space:
-    """Read a file, or one of `configs/` by name. Raises `UsageError` with the file and every field at fault."""
-    shipped = CONFIGS / f"{space or 'automl'}.toml"
+    """Read a file, or one of `configs/spaces/` by name. Raises `UsageError` with the file and every field at fault."""
+    shipped = SPACES / f"{space or 'automl'}.toml"
     path = shipped if space is None or (shipped.exists() and not Path(space).exists()) else Path(space)
+    if not path.is_file():
+        raise UsageError(f"no space {path}; there are: {', '.join(sorted(file.stem for file in SPACES.glob('*.toml')))}")
     try:
         return Space.model_validate(read_toml(path))
     except ValidationError as exc:

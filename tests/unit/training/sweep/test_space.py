@@ -27,6 +27,12 @@ def test_the_space_that_ships_needs_no_weights_from_elsewhere() -> None:
     assert shipped.early_termination.type == "bandit"
 
 
+def test_a_space_that_is_not_there_names_those_that_are() -> None:
+    with pytest.raises(UsageError, match=r"no space nowhere; there are: automl"):
+        load_space("nowhere")
+    assert load_space("automl") == load_space(None)
+
+
 def test_values_choices_and_ranges(tmp_path: Path) -> None:
     parameters = space(
         tmp_path,
