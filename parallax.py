@@ -13,6 +13,7 @@ from service.cli import serve
 from training.azureml.cli import azureml_app
 from training.cli import export, train_app
 from training.store_cli import mount
+from training.sweep.cli import mount as mount_automl
 
 TRAINING_COMMANDS = {
     "train": "tensorflow",
@@ -47,6 +48,7 @@ def parallax(
 
 
 app.command()(serve)
+mount_automl(train_app)
 app.add_typer(train_app, name="train")
 app.command()(export)
 app.add_typer(azureml_app, name="azureml")

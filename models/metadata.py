@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.errors import BrokenModel
+from models.sweep_facts import SweepFacts
 
 CARD_FILE = "model.json"
 
@@ -154,6 +155,8 @@ class TrainingFacts(_Frozen):
     """What of the network learnt: all of it; what stands on a frozen backbone; part of the backbone as well."""
     backbones: list[BackboneFacts] = Field(default_factory=list)
     teacher: TeacherFacts | None = None
+    sweep: SweepFacts | None = None
+    """None: a person chose the settings."""
     settings: dict[str, str | int | float | bool | None]
     data: list[DataFile]
     excluded: list[DataFile]

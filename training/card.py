@@ -22,7 +22,7 @@ Input: RGB, resized to {card.input.width} x {card.input.height} ({card.input.res
 ## How it was made
 
 - recipe `{facts.recipe}`, seed {facts.seed}: {facts.epochs} epochs, the best of them {facts.best_epoch}
-{_backbones(facts)}{_teacher(facts)}- {facts.minutes:.0f} minutes on {facts.cores} cores, about {facts.usd:.2f} USD
+{_backbones(facts)}{_teacher(facts)}{_sweep(facts)}- {facts.minutes:.0f} minutes on {facts.cores} cores, about {facts.usd:.2f} USD
 - {counts.train:,} images to learn from, {counts.validation:,} to choose by
 - dropped: {counts.left_out} by name, {counts.unreadable} unreadable, {counts.in_excluded_set} that also stand in the test set,
   {counts.conflicting_duplicates} duplicates under two labels
@@ -58,6 +58,16 @@ def _teacher(facts: TrainingFacts) -> str:
     return (
         f"- distilled from {teacher.name}/{teacher.version} ({teacher.file}, SHA-256 {teacher.sha256[:12]}...), "
         f"weight {weight}, temperature {temperature}\n"
+    )
+
+
+def _sweep(facts: TrainingFacts) -> str:
+    sweep = facts.sweep
+    if sweep is None:
+        return ""
+    return (
+        f"- settings chosen by the sweep {sweep.study}: trial {sweep.winner} of {sweep.trials} ({sweep.sampling} sampling; "
+        f"early termination {sweep.early_termination}: {sweep.ended_early}); minutes and price are those of the whole sweep\n"
     )
 
 

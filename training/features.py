@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate, pairwise
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,14 @@ class Views:
     augmentation: Augmentation = field(default_factory=Augmentation)
     """Of the crops."""
     seed: int = 1
+    plain: bool = True
+    """Whether the image and its mirror image are among them; False: crops alone."""
 
     @property
     def names(self) -> list[str]:
         """A name for each view, the image itself first."""
-        return ["itself", *(["mirrored"] if self.mirror else []), *(f"crop{number}" for number in range(self.crops))]
+        plain = ["itself", *(["mirrored"] if self.mirror else [])] if self.plain else []
+        return [*plain, *(f"crop{number}" for number in range(self.crops))]
 
     def look(self, name: str, images: npt.NDArray[np.uint8], first_row: int) -> npt.NDArray[np.float32]:
         """One view of a chunk of images uint8 [N,H,W,3], as float32 of the same size."""
@@ -78,6 +82,14 @@ def beside(parts: Sequence[Cached]) -> Cached:
     """Rows [N,a] and [N,b] of the same views of the same images as rows [N,a+b]."""
     views = [np.concatenate(rows, axis=1) for rows in zip(*(part.views for part in parts), strict=True)]
     return Cached(views, np.concatenate([part.validation for part in parts], axis=1), sum(part.seconds for part in parts))
+
+
+def apart(joined: Cached, widths: Sequence[int]) -> list[Cached]:
+    """What `beside` laid together, by the widths of the parts; each says that it took what all took."""
+    edges = [0, *accumulate(widths)]
+    return [
+        Cached([rows[:, a:b] for rows in joined.views], joined.validation[:, a:b], joined.seconds) for a, b in pairwise(edges)
+    ]
 
 
 def size(shape: Sequence[int], data: TrainingSet, views: Views) -> int:
@@ -111,14 +123,34 @@ def features(
     folder.mkdir(parents=True, exist_ok=True)
     state = _State.open(folder, key)
     shape = tuple(network.output_shape[1:])
-    wanted = [(name, data.train, folder / f"{name}.npy") for name in views.names]
-    wanted.append(("itself", data.validation, folder / "validation.npy"))
+    wanted = _wanted(folder, data, views)
     left = sum(len(rows) - state.done(file) for _, rows, file in wanted)
     if left:
         run = _compile(network, folder / "network.onnx")
         advance = progress(text, left)
         for name, rows, file in wanted:
             _fill(file, state, shape, rows, partial(_rows_of, run, views, name, data), advance)
+    return _load(wanted, state)
+
+
+def held(folder: Path, data: TrainingSet, views: Views, *, key: str) -> Cached | None:
+    """What `features` would give, if all of it is in `folder` already."""
+    wanted, state = _wanted(folder, data, views), _State.open(folder, key)
+    return _load(wanted, state) if all(state.done(file) == len(rows) for _, rows, file in wanted) else None
+
+
+def seconds(folder: Path) -> float:
+    """How long what is in `folder` took."""
+    return float(json.loads((folder / "cache.json").read_bytes())["seconds"])
+
+
+def _wanted(folder: Path, data: TrainingSet, views: Views) -> list[tuple[str, npt.NDArray[np.int64], Path]]:
+    """For each file: the view that it holds, and of which images."""
+    files = [(name, data.train, folder / f"{name}.npy") for name in views.names]
+    return [*files, ("itself", data.validation, folder / "validation.npy")]
+
+
+def _load(wanted: list[tuple[str, npt.NDArray[np.int64], Path]], state: "_State") -> Cached:
     arrays = [np.load(file, mmap_mode="r") for _, _, file in wanted]
     return Cached(arrays[:-1], arrays[-1], state.seconds)
 

@@ -21,11 +21,11 @@ class NothingLearnt(UsageError):
     """Ctrl-C came before the first epoch ended."""
 
 
-def use_machine(seed: int) -> None:
-    """Seed every generator and keep TensorFlow to this process's share of the machine."""
+def use_machine(seed: int, cpus: int | None = None) -> None:
+    """Seed every generator and keep TensorFlow to this process's share of the machine, or to so many CPUs."""
     keras.utils.set_random_seed(seed)
     try:
-        tf.config.threading.set_intra_op_parallelism_threads(usable_cpus())
+        tf.config.threading.set_intra_op_parallelism_threads(cpus or usable_cpus())
         tf.config.threading.set_inter_op_parallelism_threads(2)
     except RuntimeError:
         pass  # TensorFlow already runs in this process and keeps the threads that it has
@@ -106,6 +106,8 @@ def _optimizer(settings: Fitting, steps: int) -> keras.optimizers.Optimizer:
     average = {"use_ema": settings.average > 0, "ema_momentum": settings.average}
     if how.name == "sgd":
         optimizer = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, weight_decay=how.weight_decay, **average)
+    elif how.name == "adam":
+        optimizer = keras.optimizers.Adam(schedule, **average)
     else:
         optimizer = keras.optimizers.AdamW(schedule, weight_decay=how.weight_decay, **average)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])

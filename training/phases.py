@@ -116,19 +116,23 @@ def fine_tune(
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> bool:
     """Fit the backbone above the cut together with a head that has learnt; both then hold the best weights. See `fit.fit`."""
-    network = backbone.model
-    trunk: keras.Model = network
-    batches: Batches = Pixels(data, way.augmentation, *network.input_shape[1:3])
-    if way.cut is not None and cached is not None:
-        trunk = cutting.above(network, way.cut)
-        batches = _rows(cached, data, way.settings.mixup)
-    elif way.cut is not None:
-        for layer in cutting.below(network, way.cut).layers:
-            layer.trainable = False
-    model = learning(trunk, head)
+    model, batches = learner(backbone, head, way, cached, data)
     complete = fit(stage, way.settings, lambda: model, batches, seed, callbacks=callbacks)
     model.set_weights(keras.models.load_model(stage.best, compile=False).get_weights())
     return complete
+
+
+def learner(
+    backbone: Backbone, head: keras.Model, way: Way, cached: Cached | None, data: TrainingSet
+) -> tuple[keras.Model, Batches]:
+    """What learns when a backbone is fine-tuned, and from what. It shares its layers with backbone and head."""
+    network = backbone.model
+    if way.cut is not None and cached is not None:
+        return learning(cutting.above(network, way.cut), head), _rows(cached, data, way.settings.mixup)
+    if way.cut is not None:
+        for layer in cutting.below(network, way.cut).layers:
+            layer.trainable = False
+    return learning(network, head), Pixels(data, way.augmentation, *network.input_shape[1:3])
 
 
 def _rows(cached: Cached, data: TrainingSet, mixup: float) -> CachedRows:

@@ -24,9 +24,10 @@ class OptimizerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Literal["adamw", "sgd"] = "adamw"
+    name: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: float = Field(default=0.001, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
+    """Of adamw and sgd; adam is adamw without."""
     warmup_epochs: float = Field(default=1, ge=0)
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.errors import UsageError
 from models.metadata import TeacherFacts, TrainingFacts
+from training.automl_recipe import AutomlRecipe
 from training.recipe import Recipe
 from training.transfer_recipe import TransferRecipe
 
@@ -25,7 +26,7 @@ class RunRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    recipe: Recipe | TransferRecipe
+    recipe: Recipe | AutomlRecipe | TransferRecipe
     sources: list[str]
     excluded: list[str]
     left_out: list[str] = []

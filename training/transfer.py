@@ -4,6 +4,7 @@ First the backbone is frozen: it runs once for each view of an image, and a head
 asked for, the top of the backbone learns on together with the head: from what the frozen part gives, or from pixels.
 """
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -44,8 +45,19 @@ def train(
     return workflow.train(run, store, both_phases, skip_unreadable=skip_unreadable, tracker=tracker)
 
 
-def learn(run: Run, record: RunRecord, data: TrainingSet, budget: int) -> Learnt:
-    """Both phases; the better of what they came to is what is kept. `budget`: bytes for activations."""
+def learn(
+    run: Run,
+    record: RunRecord,
+    data: TrainingSet,
+    budget: int,
+    *,
+    features: "Cached | None" = None,
+    minutes: float = math.inf,
+) -> Learnt:
+    """Both phases; the better of what they came to is what is kept. `budget`: bytes for activations.
+
+    `features`: those of the frozen backbone, if they are at hand. `minutes`: that fine-tuning may take, activations included.
+    """
     from training import backbones, phases
     from training.heads import assembled
 
@@ -63,7 +75,8 @@ def learn(run: Run, record: RunRecord, data: TrainingSet, budget: int) -> Learnt
         ways = phases.plan(run.folder, backbone, data, recipe.fine_tune, recipe.augmentation, seed, budget)
 
     learner = _Learner(run, recipe, data, seed)
-    frozen, head = learner.head("head", learner.features(run.features, backbone))
+    rows = learner.features(run.features, backbone) if features is None else features
+    frozen, head = learner.head("head", rows)
     assembled(backbone.model, head).save(run.best)
     learnt = replace(frozen, backbones=backbone.facts)
     if not learnt.complete or not ways:
@@ -71,9 +84,9 @@ def learn(run: Run, record: RunRecord, data: TrainingSet, budget: int) -> Learnt
 
     console.print(f"frozen: validation accuracy {frozen.stage.best_epoch().val_accuracy:.4f}", highlight=False)
     if len(ways) > 1:
-        tuned, head = learner.tune_branches(backbone, ways)
+        tuned, head = learner.tune_branches(backbone, ways, rows, minutes)
     else:
-        tuned = learner.tune("fine_tune", run.activations, backbone, head, ways[0])
+        tuned = learner.tune("fine_tune", run.activations, backbone, head, ways[0], minutes)
     seconds = learnt.seconds + tuned.seconds
     if not _better(tuned.stage, frozen.stage):
         console.print("fine-tuning has not helped: the frozen backbone is kept")
@@ -109,35 +122,52 @@ class _Learner:
         head = keras.models.load_model(stage.best, compile=False)
         return Learnt(stage, complete, features.seconds + stage.seconds, "frozen"), head
 
-    def tune(self, stage_name: str, folder: Path, backbone: "Backbone", head: "keras.Model", way: "Way") -> Learnt:
-        """Let the top of a backbone learn on with its head; both then hold the best weights."""
-        from training import phases
+    def tune(
+        self, stage_name: str, folder: Path, backbone: "Backbone", head: "keras.Model", way: "Way", minutes: float
+    ) -> Learnt:
+        """Let the top of a backbone learn on with its head, for some minutes at most; both then hold the best weights."""
+        from training import pace, phases
         from training.fit import NothingLearnt
 
         where = f"above {way.cut.layer} ({way.cut.share:.0%} of its layers)" if way.cut else "as a whole"
         console.print(f"{backbone.model.name} now learns {where}", highlight=False)
         stage = self._run.stage(stage_name)
         activations = phases.activations(folder, backbone, self._data, way)
-        try:
-            complete = phases.fine_tune(stage, backbone, head, way, activations, self._data, self._seed)
-        except NothingLearnt:
-            complete = False
-        return Learnt(stage, complete, stage.seconds + (activations.seconds if activations else 0), "fine_tuned")
+        spent = activations.seconds if activations else 0.0
+        limits = []
+        if math.isfinite(minutes):
+            left = minutes * 60 - spent
+            way = pace.within(left, stage, backbone, head, way, activations, self._data, self._seed)
+            limits = [pace.StopAfter(stage, left)]
+            console.print(f"{way.settings.epochs} epochs fit into {minutes:.0f} minutes", highlight=False)
+        complete = True
+        if way.settings.epochs:
+            try:
+                complete = phases.fine_tune(stage, backbone, head, way, activations, self._data, self._seed, callbacks=limits)
+            except NothingLearnt:
+                complete = False
+        return Learnt(stage, complete, stage.seconds + spent, "fine_tuned")
 
-    def tune_branches(self, joined: "Backbone", ways: "list[Way]") -> "tuple[Learnt, keras.Model]":
+    def tune_branches(
+        self, joined: "Backbone", ways: "list[Way]", rows: "Cached", minutes: float
+    ) -> "tuple[Learnt, keras.Model]":
         """Let each branch learn on with a head of its own, which then makes room for one head on all of them.
 
-        After Ctrl-C the branches stay as they are then, and the head learns on them: that takes minutes.
+        `rows`: what the branches give while they are frozen, side by side. After Ctrl-C the branches stay as they are then, and
+        the head learns on them: that takes minutes.
         """
         from training.backbones import Backbone, arrays_digest
+        from training.features import apart
 
+        own = apart(rows, [branch.model.output_shape[1] for branch in joined.branches])
         seconds, complete = 0.0, True
-        for branch, way in zip(joined.branches, ways, strict=True):
+        for branch, way, features in zip(joined.branches, ways, own, strict=True):
             name = branch.model.name
-            frozen, head = self.head(f"{name}/head", self.features(self._run.features / name, branch))
+            frozen, head = self.head(f"{name}/head", features)
             tuned, untouched = frozen, branch.model.get_weights()
             if frozen.complete:
-                tuned = self.tune(f"{name}/fine_tune", self._run.activations / name, branch, head, way)
+                activations = self._run.activations / name
+                tuned = self.tune(f"{name}/fine_tune", activations, branch, head, way, minutes / len(ways))
                 seconds += tuned.seconds + frozen.stage.seconds
             if not _better(tuned.stage, frozen.stage):
                 branch.model.set_weights(untouched)

@@ -17,6 +17,7 @@ from models.metadata import BackboneFacts, TeacherFacts, TrainingFacts
 from models.repository import Repository
 from models.tables import print_report
 from training import distill
+from training.automl_recipe import AutomlRecipe
 from training.data import TrainingSet, prepare
 from training.progress import advance_bar, bar, console
 from training.recipe import flat_settings
@@ -128,7 +129,8 @@ def judge(run: Run, record: RunRecord, data: TrainingSet, learnt: Learnt) -> Tra
         phase=learnt.phase,
         backbones=learnt.backbones,
         teacher=learnt.teacher,
-        settings=flat_settings(record.recipe.model_dump()),
+        sweep=record.recipe.sweep if isinstance(record.recipe, AutomlRecipe) else None,
+        settings=flat_settings(record.recipe.model_dump(exclude={"sweep"})),
         data=data.data,
         excluded=data.excluded,
         counts=data.counts,

@@ -184,3 +184,13 @@ def test_a_cache_over_what_is_free_is_refused_but_for_what_it_already_holds(tmp_
         check_room(tmp_path, 150_000, 10**9)
     (tmp_path / "itself.npy").write_bytes(b"x" * 100_000)
     check_room(tmp_path, 150_000, 10**9)
+
+
+def test_what_was_laid_side_by_side_comes_apart_again() -> None:
+    one = Cached([np.ones((3, 2), np.float16)] * 2, np.ones((1, 2), np.float16), 2.0)
+    other = Cached([np.zeros((3, 4), np.float16)] * 2, np.zeros((1, 4), np.float16), 3.0)
+    joined = caching.beside([one, other])
+    assert ([rows.shape for rows in joined.views], joined.validation.shape, joined.seconds) == ([(3, 6), (3, 6)], (1, 6), 5.0)
+    for part, whole in zip(caching.apart(joined, [2, 4]), (one, other), strict=True):
+        for found, expected in zip([*part.views, part.validation], [*whole.views, whole.validation], strict=True):
+            np.testing.assert_array_equal(found, expected)

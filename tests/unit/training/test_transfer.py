@@ -164,9 +164,9 @@ def test_a_branch_that_gains_nothing_stays_as_it_was_and_ctrl_c_ends_with_what_t
     monkeypatch.setattr(backbones, "build", lambda *_, **__: joined())
     real, tuned = phases.fine_tune, []
 
-    def stopped_in_the_second(stage: Stage, backbone: backbones.Backbone, *rest: Any) -> bool:  # noqa: ANN401
+    def stopped_in_the_second(stage: Stage, backbone: backbones.Backbone, *rest: Any, **more: Any) -> bool:  # noqa: ANN401
         tuned.append(backbone.model.name)
-        return real(stage, backbone, *rest) and len(tuned) < 2
+        return real(stage, backbone, *rest, **more) and len(tuned) < 2
 
     monkeypatch.setattr(phases, "fine_tune", stopped_in_the_second)
     monkeypatch.setattr(transfer, "_better", lambda tuned, _: tuned.folder.name == "tuned_head")
