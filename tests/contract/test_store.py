@@ -49,6 +49,16 @@ def test_the_card_says_from_what_how_and_how_well(stored: StoredModel) -> None:
 
 
 @each_model
+def test_every_look_at_the_test_set_stands_in_the_docs(stored: StoredModel) -> None:
+    rows = [line for line in (CHECKOUT / "docs" / "models.md").read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    where = f"`{stored.card.name}/{stored.card.version}`"
+    (row,) = [row for row in rows if where in row]
+    for result in stored.card.tests:
+        for accuracy in result.accuracy.values():
+            assert f"{accuracy.value:.1%}".replace("%", " %") in row
+
+
+@each_model
 def test_the_card_names_no_path_of_the_machine_that_trained(stored: StoredModel) -> None:
     text = json.dumps(stored.card.model_dump(mode="json"))
     assert not re.search(r"\"[^\"]*(?:\.\./|/home/|/tmp/|/root/)[^\"]*\"", text)
