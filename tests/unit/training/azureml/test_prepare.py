@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,8 @@ READ = "import mltable, sys; print(mltable.load(sys.argv[1]).to_pandas_dataframe
 
 def rows(table: Path) -> list[dict[str, Any]]:
     """What Azure's library makes of a table, in a process of its own: its native threads have crashed one that they shared."""
+    if find_spec("mltable") is None:
+        pytest.skip("mltable is installed on Linux x86-64 only")
     read = subprocess.run([sys.executable, "-c", READ, str(table)], capture_output=True, text=True, check=False)
     if read.returncode:
         raise ValueError(read.stderr)
