@@ -10,8 +10,9 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from models.metadata import INPUT_NAME, OUTPUT_NAME, Counts
+from models.metadata import INPUT_NAME, OUTPUT_NAME
 from tests.support.models import LUMA
+from tests.unit.training.sets import training_set
 from training.data import TrainingSet
 
 SIDE = 16
@@ -142,14 +143,4 @@ def dark_and_bright(train: int = 40, validation: int = 30, labels: Sequence[str]
     targets = np.arange(count) % 2
     levels = np.where(targets == list(labels).index("bright"), 150, 0).astype(np.uint8)
     pixels = np.random.default_rng(1).integers(0, 100, (count, SIDE, SIDE, 3)).astype(np.uint8) + levels[:, None, None, None]
-    return TrainingSet(
-        labels=list(labels),
-        pixels=pixels,
-        targets=targets,
-        train=np.arange(train),
-        validation=np.arange(train, count),
-        counts=Counts(found=count, unreadable=0, in_excluded_set=0, conflicting_duplicates=0, train=train, validation=validation),
-        data=[],
-        excluded=[],
-        unreadable=[],
-    )
+    return training_set(labels, pixels, targets, train)

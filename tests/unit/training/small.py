@@ -8,6 +8,7 @@ import numpy as np
 from keras import layers
 
 from models.metadata import Accuracy, BackboneFacts, Counts, TrainingFacts
+from tests.unit.training.sets import training_set
 from training.augment import Augmentation
 from training.backbones import Backbone, arrays_digest
 from training.batches import Pixels
@@ -67,17 +68,7 @@ def small_set(train: int = 20, validation: int = 6) -> TrainingSet:
         generator.integers(0, 128, (count, SIDE, SIDE, 3)).astype(np.uint8)
         + (targets * 128).astype(np.uint8)[:, None, None, None]
     )
-    return TrainingSet(
-        labels=["dark", "bright"],
-        pixels=pixels,
-        targets=targets,
-        train=np.arange(train),
-        validation=np.arange(train, count),
-        counts=Counts(found=count, unreadable=0, in_excluded_set=0, conflicting_duplicates=0, train=train, validation=validation),
-        data=[],
-        excluded=[],
-        unreadable=[],
-    )
+    return training_set(["dark", "bright"], pixels, targets, train)
 
 
 def small_batches(augmentation: Augmentation = EVERYTHING) -> Pixels:

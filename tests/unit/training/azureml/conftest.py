@@ -8,6 +8,9 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from training.azureml import workspace as module
+from training.azureml.workspace import Workspace
+
 Entity: TypeAlias = Any
 """Of azure-ai-ml, which is not there wherever types are checked."""
 
@@ -87,6 +90,19 @@ def files_in(path: object) -> dict[str, bytes]:
 @pytest.fixture
 def client() -> Client:
     return Client()
+
+
+@pytest.fixture
+def connected(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[Workspace | None]:
+    """The workspaces that commands connect to; they get the client of the test."""
+    asked: list[Workspace | None] = []
+
+    def connect(workspace: Workspace | None) -> Client:
+        asked.append(workspace)
+        return client
+
+    monkeypatch.setattr(module, "connect", connect)
+    return asked
 
 
 @pytest.fixture(autouse=True)

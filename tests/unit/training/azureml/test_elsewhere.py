@@ -13,21 +13,10 @@ from models.errors import UsageError
 from tests.support.images import labelled, write_folder, write_zip
 from tests.unit.training.azureml.conftest import Client, value
 from training import cnn
-from training.azureml import workspace as module
 from training.azureml.elsewhere import HereOrOnAzure
 from training.azureml.workspace import Workspace
 
-
-@pytest.fixture(autouse=True)
-def connected(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[Workspace | None]:
-    asked: list[Workspace | None] = []
-
-    def connect(workspace: Workspace | None) -> Client:
-        asked.append(workspace)
-        return client
-
-    monkeypatch.setattr(module, "connect", connect)
-    return asked
+pytestmark = pytest.mark.usefixtures("connected")
 
 
 @pytest.fixture

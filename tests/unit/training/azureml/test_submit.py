@@ -14,22 +14,8 @@ import parallax
 from models.errors import UsageError
 from tests.support.images import labelled, write_folder
 from tests.unit.training.azureml.conftest import Client, value
-from training.azureml import workspace as module
 from training.azureml.submit import HERE, changes, submit, submit_automl
 from training.azureml.workspace import Workspace, connect, named
-
-
-@pytest.fixture
-def connected(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[Workspace | None]:
-    """The workspaces that commands connect to; they get the client of the test."""
-    asked: list[Workspace | None] = []
-
-    def connect(workspace: Workspace | None) -> Client:
-        asked.append(workspace)
-        return client
-
-    monkeypatch.setattr(module, "connect", connect)
-    return asked
 
 
 def call(*args: str | Path) -> Result:
