@@ -45,7 +45,7 @@ bench: ## Compare with the in-process limit and a plain server (ARGS="scenario s
 lock: ## Bring requirements/*.txt up to date with pyproject.toml (UPGRADE=1 takes the newest versions)
 	@scripts/locks.sh $(if $(UPGRADE),--upgrade)
 
-train-env: ## Make .venv-train (EXTRAS="kaggle hub" for kaggle: sources and keras_hub: backbones)
+train-env: ## Make .venv-train (EXTRAS="kaggle hub azure" for kaggle: sources, keras_hub: backbones, Azure ML)
 	@scripts/env.sh train
 
 train: ## Train the CNN and the residual network on DATA="a.zip b.zip", leaving out what also stands in TEST="c.zip"

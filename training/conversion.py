@@ -38,7 +38,7 @@ def write_onnx(
 def _optimizers_may_fail() -> Iterator[None]:
     """Keep tf2onnx from copying the graph before each of its optimisers.
 
-    It does so to go back if one fails, and for InceptionResNetV2 takes 16 GB and three minutes instead of 11 and one.
+    It does so to go back if one fails, and for InceptionResNetV2 takes 16 GB and three minutes instead of 11 GB and 40 s.
     """
     before = os.environ.get("TF2ONNX_CATCH_ERRORS")
     os.environ["TF2ONNX_CATCH_ERRORS"] = "FALSE"

@@ -139,7 +139,7 @@ class _Learner:
             left = minutes * 60 - spent
             way = pace.within(left, stage, backbone, head, way, activations, self._data, self._seed)
             limits = [pace.StopAfter(stage, left)]
-            console.print(f"{way.settings.epochs} epochs fit into {minutes:.0f} minutes", highlight=False)
+            console.print(f"{way.settings.epochs} epochs planned, within {minutes:.0f} minutes", highlight=False)
         complete = True
         if way.settings.epochs:
             try:

@@ -15,8 +15,8 @@ from training.azureml.cli_options import ResourceGroup, Stream, Subscription, Wo
 from training.azureml.workspace import Client
 
 ELSEWHERE = "With --on azureml"
-HERE_ONLY = ("resume", "store", "usd_per_hour")
-"""Options that mean something on this machine alone."""
+HERE_ONLY = ("resume", "store", "usd_per_hour", "teacher", "distill_weight", "skip_unreadable", "track", "experiment")
+"""What works on this machine alone: a job has no store with a teacher, and Azure ML tracks it in an experiment of its own."""
 SENT_APART = ("data", "exclude", "leave_out", "name")
 
 
@@ -56,7 +56,7 @@ class HereOrOnAzure(SeveralValues):
         said = {one.name: one for one in self.params if ctx.get_parameter_source(one.name).name == "COMMANDLINE"}
         refused = [f"--{name.replace('_', '-')}" for name in HERE_ONLY if name in said]
         if refused:
-            raise UsageError(f"{', '.join(refused)} can't go with --on azureml: that is about this machine")
+            raise UsageError(f"{', '.join(refused)} can't go with --on azureml: that works on this machine only")
         options = [word for name, one in said.items() if name not in (*SENT_APART, *chosen, "on") for word in _words(one, ctx)]
         run(str(self.name), ctx.params, options, chosen)
         return None
