@@ -13,6 +13,7 @@ from models.errors import UsageError
 from models.machine import usable_cpus
 from training.batches import Batches
 from training.callbacks import EpochProgress, keepers
+from training.heap import keep_freed_memory
 from training.recipe import Fitting
 from training.runs import Stage
 
@@ -23,6 +24,7 @@ class NothingLearnt(UsageError):
 
 def use_machine(seed: int, cpus: int | None = None) -> None:
     """Seed every generator and keep TensorFlow to this process's share of the machine, or to so many CPUs."""
+    keep_freed_memory()
     keras.utils.set_random_seed(seed)
     try:
         tf.config.threading.set_intra_op_parallelism_threads(cpus or usable_cpus())
