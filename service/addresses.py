@@ -1,7 +1,38 @@
 """Hosts and addresses: which mean this very machine, and which a key may be sent to."""
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
+
+AZURE_HOST = IPv4Address("168.63.129.16")
+"""Public by its number, and yet the platform's own inside every Azure machine (learn.microsoft.com, "What is IP address
+168.63.129.16").
+"""
+
+UNICAST = IPv6Network("2000::/3")
+"""What of IPv6 is given out for the internet (RFC 4291). IPv4-mapped and -compatible addresses and those of NAT64 lie elsewhere."""
+
+EMBEDDING = (IPv6Network("2001::/32"), IPv6Network("2002::/16"))
+"""Teredo (RFC 4380) and 6to4 (RFC 3056): they lead to an IPv4 address, which would have to be judged in their place."""
+
+ISATAP = (0x00005EFE, 0x02005EFE)
+"""Third quarter of an IPv6 address that embeds an IPv4 address, whatever its prefix is (RFC 5214)."""
+
+
+def is_public(text: str) -> bool:
+    """Whether a numeric address is one of the internet's, and nothing but that.
+
+    Any IPv6 address that embeds an IPv4 address is refused, and so is what only looks public inside a cloud.
+    """
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    if not address.is_global or address.is_multicast or address.is_reserved or address == AZURE_HOST:
+        return False
+    if isinstance(address, IPv6Address):
+        embedding = any(address in network for network in EMBEDDING) or (int(address) >> 32 & 0xFFFFFFFF) in ISATAP
+        return address in UNICAST and not embedding
+    return True
 
 
 def is_loopback(host: str) -> bool:

@@ -2,7 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from service.errors import QueueFull, UploadsFull
 
@@ -108,3 +109,12 @@ class ByteBudget:
     def release(self, size: int) -> None:
         """Give them back."""
         self._held -= size
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        """Have `size` bytes for the length of a block. Raises `UploadsFull`."""
+        self.reserve(size)
+        try:
+            yield
+        finally:
+            self.release(size)

@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -20,11 +20,12 @@ from models.imaging import Limits
 from models.machine import usable_cpus
 from models.repository import Repository
 from service.activity import Activity
-from service.api import backends, classify, compare, health
+from service.api import backends, classify, compare, custom_vision, health
 from service.api.auth import Guard
+from service.api.custom_vision_errors import error_response
+from service.api.dialects import Dialect
 from service.api.docs import mount_docs
 from service.api.edge import Edge
-from service.api.problems import problem_response
 from service.api.requests import Services, call
 from service.api.thin import ThinRoute
 from service.api.upload import ImageReader
@@ -40,6 +41,9 @@ from service.tuner import Tuner
 from service.watcher import Watcher
 from service.workers import Place
 
+if TYPE_CHECKING:
+    from service.fetching import ImageFetcher
+
 Application: TypeAlias = FastAPI
 """For those who run it and need not know what it is."""
 
@@ -52,7 +56,8 @@ class _Application(FastAPI):
     def surround(self, guard: Guard, metrics: Metrics) -> None:
         """Build the edge, once all routes are there."""
         direct = {route.path: route for route in classify.router.routes if isinstance(route, ThinRoute)}
-        self._edge = Edge(super().__call__, guard, metrics, direct)
+        dialects = {custom_vision.PREFIX: Dialect(guard.check_prediction_key, error_response)}
+        self._edge = Edge(super().__call__, guard, metrics, direct, dialects)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a connection (ASGI)."""
@@ -102,7 +107,10 @@ def create_app(settings: Settings, place: Place | None = None) -> FastAPI:
             pipeline = Pipeline(registry, decoder, metrics, activity)
             siblings = await _join(stack, place, watcher, metrics) if place is not None else None
             reader = ImageReader(settings)
-            app.state.services = Services(settings, registry, pipeline, reader, metrics, watcher, siblings=siblings)
+            fetcher = await _fetcher(stack, settings)
+            app.state.services = Services(
+                settings, registry, pipeline, reader, metrics, watcher, siblings=siblings, fetcher=fetcher
+            )
             if not registry.running:
                 log.warning("no backend: the store is empty", extra={"models_dir": str(settings.models_dir)})
             _keep_running(stack, watcher.run())
@@ -119,7 +127,7 @@ def create_app(settings: Settings, place: Place | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for module in (classify, compare, backends, health):
+    for module in (classify, compare, backends, health, custom_vision):
         app.include_router(module.router)
     mount_docs(app)
     for kind in (ParallaxError, RequestValidationError, HTTPException):
@@ -129,7 +137,19 @@ def create_app(settings: Settings, place: Place | None = None) -> FastAPI:
 
 
 async def _on_error(request: Request, exc: Exception) -> Response:
-    return problem_response(exc, call(request).id)
+    found = call(request)
+    return found.respond(exc, found.id)
+
+
+async def _fetcher(stack: AsyncExitStack, settings: Settings) -> "ImageFetcher | None":
+    """For images by address, if those are allowed: it brings an HTTP client, which a service without it need not load."""
+    if not settings.custom_vision_api.url:
+        return None
+    from service.fetching import ImageFetcher
+
+    fetcher = ImageFetcher(settings.custom_vision_api)
+    stack.push_async_callback(fetcher.close)
+    return fetcher
 
 
 async def _join(stack: AsyncExitStack, place: Place, watcher: Watcher, metrics: Metrics) -> Siblings:

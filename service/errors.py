@@ -13,6 +13,9 @@ ParallaxError                     (models/errors.py, with the image and model er
     │   ├── BodyTooSlow           the body did not arrive in time
     │   ├── UnknownBackend        no such name
     │   ├── UnknownVersion        that version is not loaded
+    │   ├── UnknownProject        no Custom Vision project of that id is served here
+    │   ├── UnknownPublication    that project has no such published name
+    │   ├── BadImageUrl           an image can't be fetched from the address that was given, or may not be
     │   ├── ReloadRefused         the store's newest version can't be served; the one before goes on
     │   ├── MissingKey            no API key, or a wrong one
     │   └── ForeignOrigin         a browser on another site, while no keys guard the service
@@ -79,6 +82,18 @@ class UnknownBackend(RequestError):
 
 class UnknownVersion(RequestError):
     """That version is not loaded."""
+
+
+class UnknownProject(RequestError):
+    """No Custom Vision project of that id is served here."""
+
+
+class UnknownPublication(RequestError):
+    """The project has no such published name."""
+
+
+class BadImageUrl(RequestError):
+    """An image can't be fetched from the address that was given, or may not be."""
 
 
 class ReloadRefused(RequestError):

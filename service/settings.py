@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from models.workspace import data_dir, models_dir
 from service.addresses import is_loopback
+from service.custom_vision_api_settings import CustomVisionApiSettings
 from service.errors import ConfigurationError
 from service.remote_settings import AzureMLSettings
 from service.tuning import Fixed
@@ -112,6 +113,7 @@ class Settings(BaseSettings):
     """`info` logs start, stop and requests that were not answered, but for 429, which is counted; `debug` logs every request."""
     fake: FakeSettings = FakeSettings()
     azure_ml: AzureMLSettings = AzureMLSettings()
+    custom_vision_api: CustomVisionApiSettings = CustomVisionApiSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -20,8 +20,8 @@ HEAVY = {"keras", "onnx", "plotly", "scipy", "sklearn", "tensorflow", "tf2onnx"}
 
 LAYERS: Sequence[Sequence[str]] = (
     ("errors", "domain", "addresses"),
-    ("tuning", "fairness", "niceness", "memory", "activity", "alarms", "remote_settings"),
-    ("settings", "admission", "batching", "decoding", "lanes"),
+    ("tuning", "fairness", "niceness", "memory", "activity", "alarms", "remote_settings", "custom_vision_api_settings"),
+    ("settings", "admission", "batching", "decoding", "lanes", "fetching"),
     ("plans",),
     ("telemetry", "siblings"),
     ("backends", "workers"),

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import ParallaxError
 from service.api.auth import Guard
+from service.api.dialects import Dialect
 from service.api.ids import RequestIds
 from service.api.problems import problem_response
 from service.api.requests import Call
@@ -35,11 +36,17 @@ CLIENT_GONE = 499
 class Edge:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, guard: Guard, metrics: Metrics, direct: Mapping[str, ThinRoute]) -> None:
-        """`app` is the application inside. `direct`: paths that need no router, nor anything else on the way to one."""
+    def __init__(
+        self, app: ASGIApp, guard: Guard, metrics: Metrics, direct: Mapping[str, ThinRoute], dialects: Mapping[str, Dialect]
+    ) -> None:
+        """`app` is the application inside.
+
+        `direct`: paths that need no router, nor anything else on the way to one. `dialects`: by the beginning of their paths.
+        """
         self._app = app
         self._direct = direct
-        self._guard = guard
+        self._own = Dialect(guard.check, problem_response)
+        self._dialects = list(dialects.items())
         self._metrics = metrics
         self._next_id = RequestIds()
 
@@ -64,11 +71,12 @@ class Edge:
 
         caller = ""
         path = scope["path"]
+        dialect = self._dialect(path)
         self._metrics.enter()
         try:
             if path not in OPEN_PATHS and not path.startswith(OPEN_PREFIXES):
-                caller = self._guard.check(headers) or _address(scope)
-            scope.setdefault("state", {})["call"] = Call(request_id, caller, headers)
+                caller = dialect.check(headers) or _address(scope)
+            scope.setdefault("state", {})["call"] = Call(request_id, caller, headers, dialect.respond)
             route = self._direct.get(path)
             if route is None or scope["method"] != "POST":
                 await self._app(scope, receive, answer)
@@ -80,9 +88,15 @@ class Edge:
         except (Exception, asyncio.CancelledError) as exc:
             if status:
                 raise  # the reply has begun: all that is left is to break the connection
-            await problem_response(_tellable(exc, request_id), request_id)(scope, receive, answer)
+            await dialect.respond(_tellable(exc, request_id), request_id)(scope, receive, answer)
         finally:
             self._tell(scope, request_id, status or CLIENT_GONE, caller, time.perf_counter() - started)
+
+    def _dialect(self, path: str) -> Dialect:
+        for prefix, dialect in self._dialects:
+            if path.startswith(prefix):
+                return dialect
+        return self._own
 
     def _tell(self, scope: Scope, request_id: str, status: int, caller: str, seconds: float) -> None:
         route = scope["route"].path if "route" in scope else "other"

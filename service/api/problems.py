@@ -43,6 +43,9 @@ TABLE: Mapping[type[ParallaxError], ProblemType] = {
     errors.BodyTooSlow: ProblemType(408, "body-too-slow", "The body did not arrive in time"),
     errors.UnknownBackend: ProblemType(404, "unknown-backend", "There is no such backend"),
     errors.UnknownVersion: ProblemType(404, "unknown-version", "That version is not loaded"),
+    errors.UnknownProject: ProblemType(404, "unknown-project", "There is no such Custom Vision project"),
+    errors.UnknownPublication: ProblemType(404, "unknown-publication", "The project has no such published name"),
+    errors.BadImageUrl: ProblemType(400, "bad-image-url", "No image can be had from that address"),
     errors.ReloadRefused: ProblemType(409, "reload-refused", "The new version can't be served"),
     errors.MissingKey: ProblemType(401, "missing-key", "An API key is needed"),
     errors.ForeignOrigin: ProblemType(403, "foreign-origin", "Requests from other sites are refused"),
@@ -82,7 +85,7 @@ def problem(exc: Exception, request_id: str) -> dict[str, Any]:
         "type": f"urn:parallax:problem:{row.code}",
         "title": row.title,
         "status": row.status,
-        "detail": _detail(exc),
+        "detail": detail(exc),
         "code": row.code,
         "request_id": request_id,
     }
@@ -91,18 +94,23 @@ def problem(exc: Exception, request_id: str) -> dict[str, Any]:
 def problem_response(exc: Exception, request_id: str) -> Response:
     """The whole response, with the headers that its status asks for."""
     body = problem(exc, request_id)
+    return Response(to_json(body), body["status"], headers_of(exc, body["status"]), MEDIA_TYPE)
+
+
+def headers_of(exc: Exception, status: int) -> dict[str, str]:
+    """What an error's status asks for, whatever its body looks like."""
     headers: dict[str, str] = {}
     if isinstance(exc, HTTPException) and exc.headers:
         headers.update(exc.headers)  # Allow, of a 405
     if isinstance(exc, Overloaded):
         headers["Retry-After"] = str(exc.retry_after)
-    if body["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = "1"
-    if body["status"] == HTTPStatus.UNAUTHORIZED:
+    if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    if body["status"] == HTTPStatus.REQUEST_TIMEOUT:
+    if status == HTTPStatus.REQUEST_TIMEOUT:
         headers["Connection"] = "close"  # the rest of that body is not waited for
-    return Response(to_json(body), body["status"], headers, MEDIA_TYPE)
+    return headers
 
 
 def responses(*kinds: type[ParallaxError]) -> dict[int | str, dict[str, Any]]:
@@ -120,7 +128,8 @@ def responses(*kinds: type[ParallaxError]) -> dict[int | str, dict[str, Any]]:
     return dict(sorted(found.items()))
 
 
-def _detail(exc: Exception) -> str:
+def detail(exc: Exception) -> str:
+    """What happened, in a sentence for the caller."""
     if isinstance(exc, RequestValidationError):
         return "; ".join(f"{'.'.join(map(str, error['loc'][1:]))}: {error['msg']}" for error in exc.errors())
     if isinstance(exc, HTTPException):

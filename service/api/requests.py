@@ -1,12 +1,13 @@
 """What the routes share: the services behind them, what the edge knows of a request, and callers who leave."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import Message
 
 from service.alarms import Alarms
@@ -19,6 +20,9 @@ from service.settings import Settings
 from service.siblings import Siblings
 from service.telemetry import Metrics
 from service.watcher import Watcher
+
+if TYPE_CHECKING:
+    from service.fetching import ImageFetcher
 
 BACKGROUND_URGENCY = 4
 """Of the Priority header (RFC 9218, 4.1): 0 to 7, the lower the more urgent, 3 unless said. From here on, nobody waits for it."""
@@ -37,6 +41,8 @@ class Services:
     reader: ImageReader
     metrics: Metrics
     watcher: Watcher
+    fetcher: "ImageFetcher | None" = None
+    """For callers who send an address in place of an image, where that is allowed."""
     hangups: Alarms = field(default_factory=lambda: Alarms(LEFT_AFTER_S))
     siblings: Siblings | None = None
     """The other workers, if there are any."""
@@ -50,6 +56,8 @@ class Call(NamedTuple):
     id: str
     caller: str
     headers: Mapping[bytes, bytes]
+    respond: Callable[[Exception, str], Response]
+    """How its errors are worded."""
 
 
 def services(request: Request) -> Services:

@@ -23,15 +23,18 @@ KNOWN_QUERIES = 256
 
 
 class ThinRoute(APIRoute):
-    """Calls `endpoint(request, query)`; `query` is a pydantic model of the query string, as in `Annotated[Model, Query()]`."""
+    """Calls `endpoint(request)`, or `endpoint(request, query)`.
+
+    `query` is a pydantic model of the query string, as in `Annotated[Model, Query()]`.
+    """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:  # noqa: ANN401  # FastAPI's own
         super().__init__(path, endpoint, **options)
-        model = inspect.get_annotations(endpoint, eval_str=True)["query"].__origin__
+        wanted = inspect.get_annotations(endpoint, eval_str=True).get("query")
 
         @lru_cache(maxsize=KNOWN_QUERIES)
-        def parse(query_string: bytes) -> BaseModel:
-            return _parse(model, query_string)
+        def parse(query_string: bytes) -> tuple[BaseModel, ...]:
+            return (_parse(wanted.__origin__, query_string),) if wanted else ()
 
         self._parse = parse
 
@@ -44,7 +47,7 @@ class ThinRoute(APIRoute):
 
     async def call(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`handle`, for who has looked at the method and stands outside the router: `scope["app"]` must be set."""
-        response: Response = await self.endpoint(Request(scope, receive, send), self._parse(scope["query_string"]))
+        response: Response = await self.endpoint(Request(scope, receive, send), *self._parse(scope["query_string"]))
         await response(scope, receive, send)
 
 

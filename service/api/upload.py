@@ -1,18 +1,17 @@
 """Reads one image from a request: raw bytes or multipart, within limits that are checked before and while they arrive."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
-from starlette.datastructures import Headers, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from models.errors import EmptyImage
 from service.admission import ByteBudget
 from service.alarms import Alarms
-from service.errors import BadMultipart, BadParameter, BodyTooLarge, BodyTooSlow
+from service.api import multipart
+from service.errors import BadParameter, BodyTooLarge, BodyTooSlow
 from service.settings import Settings
 
 MULTIPART_OVERHEAD = 16_384
@@ -29,34 +28,38 @@ class ImageReader:
         self.alarms = Alarms(settings.body_timeout_s)
         self.budget = ByteBudget(settings.max_inflight_bytes + MULTIPART_OVERHEAD)
 
-    def admit(self, headers: Mapping[bytes, bytes]) -> "Upload":
+    def admit(self, headers: Mapping[bytes, bytes], max_bytes: int | None = None) -> "Upload":
         """Enter its block, in which `read` gives the image's bytes, and their share of the budget is held.
 
-        Raises `BodyTooLarge` or `BadParameter`; entering the block raises `UploadsFull`: all of them before the first byte.
+        `max_bytes`: a smaller cap than the settings'. Raises `BodyTooLarge` or `BadParameter`; entering the block raises
+        `UploadsFull`: all of them before the first byte.
         """
-        multipart = headers.get(b"content-type", b"")[:10].lower() == b"multipart/"
-        cap = self.max_bytes + (MULTIPART_OVERHEAD if multipart else 0)
+        content_type = headers.get(b"content-type", b"")
+        form = content_type if content_type[:10].lower() == b"multipart/" else None
+        limit = self.max_bytes if max_bytes is None else min(max_bytes, self.max_bytes)
         declared = headers.get(b"content-length")
-        size = cap if declared is None else _length(declared)
-        if size > cap:
-            raise self.too_large()
-        return Upload(self, headers if multipart else None, cap, size)
-
-    def too_large(self) -> BodyTooLarge:
-        """What is said of a body beyond the cap."""
-        return BodyTooLarge(f"At most {self.max_bytes:,} bytes are accepted (PARALLAX_MAX_BODY_BYTES). Send a smaller image.")
+        upload = Upload(self, form, limit, None if declared is None else _length(declared))
+        upload.check()
+        return upload
 
 
 class Upload:
     """An image that arrives."""
 
-    __slots__ = ("_cap", "_form", "_reader", "_size")
+    __slots__ = ("_cap", "_form", "_limit", "_reader", "_size")
 
-    def __init__(self, reader: ImageReader, form: Mapping[bytes, bytes] | None, cap: int, size: int) -> None:
+    def __init__(self, reader: ImageReader, form: bytes | None, limit: int, declared: int | None) -> None:
+        """`form`: the Content-Type of a form. `limit`: bytes of the image at most. `declared`: bytes of the body."""
         self._reader = reader
         self._form = form
-        self._cap = cap
-        self._size = size
+        self._limit = limit
+        self._cap = limit + (MULTIPART_OVERHEAD if form else 0)
+        self._size = self._cap if declared is None else declared
+
+    def check(self) -> None:
+        """Raise `BodyTooLarge` if that is known by now."""
+        if self._size > self._cap:
+            raise self._too_large()
 
     def __enter__(self) -> Self:
         self._reader.budget.reserve(self._size)
@@ -65,8 +68,25 @@ class Upload:
     def __exit__(self, *_exc: object) -> None:
         self._reader.budget.release(self._size)
 
-    async def read(self, receive: Receive) -> bytes:
-        """The image's bytes. Raises `BodyTooLarge`, `BodyTooSlow`, `BadMultipart` or `EmptyImage`, and `ClientDisconnect`."""
+    async def read(self, receive: Receive, part: str = "image") -> bytes:
+        """The image's bytes: the body itself, or that part of a form.
+
+        Raises `BodyTooLarge`, `BodyTooSlow`, `BadMultipart` or `EmptyImage`, and `ClientDisconnect`.
+        """
+        body = await self.body(receive)
+        if not body:
+            raise EmptyImage("The body is empty. Send the image file itself: curl --data-binary @photo.jpg URL")
+        if self._form is None:
+            return body
+        data = multipart.part(self._form, body, part)
+        if len(data) > self._limit:
+            raise self._too_large()
+        if not data:
+            raise EmptyImage(f"The `{part}` part is empty.")
+        return data
+
+    async def body(self, receive: Receive) -> bytes:
+        """The body as it comes. Raises `BodyTooLarge` or `BodyTooSlow`, and `ClientDisconnect`."""
         chunks = []
         size = 0
         more = True
@@ -79,35 +99,15 @@ class Upload:
                 more = message.get("more_body", False)
                 size += len(chunk)
                 if size > self._cap:
-                    raise self._reader.too_large()
+                    raise self._too_large()
                 chunks.append(chunk)
         if patience.over:
             raise BodyTooSlow(f"The body did not arrive within {self._reader.timeout:g} s; {size:,} bytes did.")
-        if not size:
-            raise EmptyImage("The body is empty. Send the image file itself: curl --data-binary @photo.jpg URL")
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        return body if self._form is None else await self._image_part(self._form, body)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    async def _image_part(self, headers: Mapping[bytes, bytes], body: bytes) -> bytes:
-        async def once() -> AsyncGenerator[bytes, None]:
-            yield body
-
-        parser = MultiPartParser(Headers(raw=list(headers.items())), once(), max_files=1, max_fields=16)
-        parser.spool_max_size = len(body)  # it is in memory already, a temporary file would gain nothing
-        try:
-            form = await parser.parse()
-        except (MultiPartException, KeyError, ValueError) as exc:
-            raise BadMultipart(f"The multipart body can't be read: {getattr(exc, 'message', exc)}") from exc
-        part = form.get("image")
-        if not isinstance(part, UploadFile):
-            names = ", ".join(sorted(form)) or "none"
-            raise BadMultipart(f"There is no file part named `image` (parts: {names}). Try: curl -F image=@photo.jpg URL")
-        data = await part.read()
-        if len(data) > self._reader.max_bytes:
-            raise self._reader.too_large()
-        if not data:
-            raise EmptyImage("The `image` part is empty.")
-        return data
+    def _too_large(self) -> BodyTooLarge:
+        why = " (PARALLAX_MAX_BODY_BYTES)" if self._limit == self._reader.max_bytes else ""
+        return BodyTooLarge(f"At most {self._limit:,} bytes are accepted{why}. Send a smaller image.")
 
 
 class _Patience:

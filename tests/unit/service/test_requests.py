@@ -8,6 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from service.alarms import Alarms
+from service.api.problems import problem_response
 from service.api.requests import Call, UnlessGone, asker
 from service.errors import BadParameter
 from service.settings import load_settings
@@ -17,7 +18,7 @@ GONE = {"type": "http.disconnect"}
 
 
 def call(caller: str = "alice", headers: Mapping[bytes, bytes] | None = None) -> Call:
-    return Call("id", caller, headers or {})
+    return Call("id", caller, headers or {}, problem_response)
 
 
 @pytest.mark.parametrize(
