@@ -9,7 +9,7 @@ AZURE_HOST = IPv4Address("168.63.129.16")
 """
 
 UNICAST = IPv6Network("2000::/3")
-"""What of IPv6 is given out for the internet (RFC 4291). IPv4-mapped and -compatible addresses and those of NAT64 lie elsewhere."""
+"""What of IPv6 is given out for the internet (RFC 4291). IPv4-mapped and -compatible addresses, and NAT64, lie elsewhere."""
 
 EMBEDDING = (IPv6Network("2001::/32"), IPv6Network("2002::/16"))
 """Teredo (RFC 4380) and 6to4 (RFC 3056): they lead to an IPv4 address, which would have to be judged in their place."""
