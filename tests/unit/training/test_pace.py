@@ -1,6 +1,7 @@
 """Fine-tuning in a given time."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -31,6 +32,14 @@ def test_trying_the_speed_moves_no_weight(way: phases.Way) -> None:
     assert 0 < pace.epoch(backbone, on_top, way, None, small_set(), 1) < 30
     for old, new in zip(before, [*backbone.model.get_weights(), *on_top.get_weights()], strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_what_compiling_takes_is_no_part_of_an_epoch(way: phases.Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = iter([100.0, *(102.0 + 2 * step for step in range(pace.STEPS))])  # the first is over after 100 s, each other after 2
+    monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: next(steps)))
+    data = small_set()
+    whole = -(-len(data.train) // way.settings.batch_size) * (1 + len(data.validation) / len(data.train) / 3)
+    assert pace.epoch(small_backbone(), head(6, 2, HeadSettings()), way, None, data, 1) == pytest.approx(2 * whole)
 
 
 @pytest.mark.parametrize(("seconds", "epochs"), [(100, 7), (35, 3), (9.9, 0), (-5, 0)])
