@@ -28,6 +28,7 @@ TRAINING_COMMANDS = {
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # rich's own would take "[default: 8000]" for a style, and leave it out
 )
 
 

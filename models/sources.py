@@ -1,10 +1,17 @@
 """Brings far-away data sets here: addresses of zips, and Kaggle's."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from models.errors import DatasetError
+from models.workspace import data_dir
+
+
+def local(sources: Sequence[str]) -> list[str]:
+    """The sources of a command line, each brought here by `resolve` if it is far away."""
+    return [resolve(source, data_dir() / "downloads") for source in sources]
 
 
 def resolve(source: str, downloads: Path) -> str:

@@ -17,12 +17,21 @@ if "$own/bin/uv" --version >/dev/null 2>&1; then
 fi
 
 # --target: Debian's Python refuses to install into itself, and without ensurepip it can't make an environment either.
+# Into a folder of its own, which is renamed once it is whole: two targets of make may be at this at the same time.
 fetch() {
     "$@" --version >/dev/null 2>&1 || return 1
     echo "Fetching uv into .tools" >&2
-    rm -rf "$own"
+    mkdir -p "$root/.tools"
+    part=$(mktemp -d "$root/.tools/uv-XXXXXX")
+    trap 'rm -rf "$part"' EXIT
+    trap 'exit 130' INT TERM
     "$@" install --quiet --disable-pip-version-check --root-user-action=ignore \
-        --require-hashes --requirement "$root/requirements/uv.txt" --target "$own" >&2
+        --require-hashes --requirement "$root/requirements/uv.txt" --target "$part/uv" >&2 || { rm -rf "$part"; return 1; }
+    if ! "$own/bin/uv" --version >/dev/null 2>&1; then # nobody else was faster
+        [ ! -e "$own" ] || mv "$own" "$part/broken"
+        mv "$part/uv" "$own"
+    fi
+    rm -rf "$part" # here as well, since exec runs no trap
 }
 python=$("$root/scripts/python.sh")
 if fetch "$python" -m pip || fetch python3 -m pip || fetch pip; then

@@ -26,7 +26,7 @@ def serve(
 ) -> None:
     """Serve every model of the store over HTTP.
 
-    A flag wins over its environment variable PARALLAX_<NAME>, and that over .env. The README lists the settings that have
+    A flag wins over its environment variable `PARALLAX_<NAME>`, and that over .env. The README lists the settings that have
     no flag. API keys are read from PARALLAX_API_KEYS or PARALLAX_API_KEYS_FILE only, so that they never show in a process list.
     """
     from service.server import serve as run

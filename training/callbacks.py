@@ -55,16 +55,17 @@ def _save(model: keras.Model, path: Path) -> None:
 
 
 class EpochProgress(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
-    """A bar over the steps of the epoch under way; where there is no terminal, only a line for each finished epoch."""
+    """A bar over the steps of the epoch under way; where there is no terminal, only a line for each finished epoch.
 
-    def __init__(self, epochs: int, steps: int, done: int) -> None:
+    It reads what `keepers` have written of an epoch, so it comes after them.
+    """
+
+    def __init__(self, stage: Stage, epochs: int, steps: int) -> None:
         super().__init__()
+        self._stage = stage
         self._epochs = epochs
-        self._finished = done
-        self._best = 0.0
         self._bar = bar("steps")
         self._task = self._bar.add_task("", total=steps)
-        self._started = time.monotonic()
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -74,21 +75,18 @@ class EpochProgress(keras.callbacks.Callback):  # type: ignore[misc]  # keras sh
         self._bar.stop()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._started = time.monotonic()
         self._bar.reset(self._task, description=f"epoch {epoch + 1}/{self._epochs}")
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._bar.advance(self._task)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        values = logs or {}
-        accuracy = float(values["val_accuracy"])
-        mark = " *" if accuracy > self._best else ""
-        self._best = max(self._best, accuracy)
-        seconds = time.monotonic() - self._started
-        left = (self._epochs - epoch - 1) * seconds / 60
+        line = self._stage.history()[-1]
+        mark = " *" if self._stage.best_epoch() == line else ""
+        left = (self._epochs - line.epoch) * line.seconds / 60
         console.print(
-            f"epoch {epoch + 1:3}/{self._epochs}  loss {values['loss']:.3f}  accuracy {values['accuracy']:.3f}  "
-            f"val loss {values['val_loss']:.3f}  val accuracy {accuracy:.4f}{mark}  {seconds:.0f} s, {left:.0f} min left",
+            f"epoch {line.epoch:3}/{self._epochs}  loss {line.loss:.3f}  accuracy {line.accuracy:.3f}  "
+            f"val loss {line.val_loss:.3f}  val accuracy {line.val_accuracy:.4f}{mark}  "
+            f"{line.seconds:.0f} s, {left:.0f} min left",
             highlight=False,
         )

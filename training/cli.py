@@ -11,7 +11,7 @@ from models.errors import UsageError
 from models.machine import usable_cpus
 from models.metadata import check_name
 from models.repository import Repository
-from models.sources import resolve
+from models.sources import local
 from models.workspace import data_dir, models_dir
 from training.azureml.elsewhere import HereOrOnAzure
 
@@ -203,8 +203,8 @@ def _run(
     record = RunRecord(
         name=_checked(name or recipe.backend),
         recipe=recipe,
-        sources=_local(data),
-        excluded=_local(exclude),
+        sources=local(data),
+        excluded=local(exclude),
         left_out=list(leave_out),
         seed=seed,
         usd_per_hour=prices.usd_per_hour(usable_cpus()) if usd_per_hour is None else usd_per_hour,
@@ -217,11 +217,6 @@ def _run(
         run = Run.create(runs, record)
     typer.echo(f"run: {run.folder}", err=True)
     return run
-
-
-def _local(sources: Sequence[str]) -> list[str]:
-    """Fetch what is far away."""
-    return [resolve(source, data_dir() / "downloads") for source in sources]
 
 
 def _checked(name: str) -> str:

@@ -64,7 +64,7 @@ def fit(
         )
     # One more than will be learnt: keras asks for it before it stops.
     training = batches.training(settings.batch_size, seed, range(done, settings.epochs + 1))
-    with _ctrl_c(), nullcontext() if quiet else EpochProgress(settings.epochs, steps, done) as progress:
+    with _ctrl_c(), nullcontext() if quiet else EpochProgress(stage, settings.epochs, steps) as progress:
         try:
             model.fit(
                 training,

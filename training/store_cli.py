@@ -10,8 +10,9 @@ from models.cli_options import SeveralValues
 from models.errors import UsageError
 from models.metadata import ModelCard, Precision
 from models.repository import Repository
+from models.sources import local
 from models.workspace import data_dir, models_dir
-from training.cli import Data, Exclude, Experiment, Store, _checked, _local
+from training.cli import Data, Exclude, Experiment, Store, _checked
 
 if TYPE_CHECKING:
     from training.data import TrainingSet
@@ -46,7 +47,7 @@ def optimize(
     precisions = _precisions(precision)
     data_dir().mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="optimize-", dir=data_dir()) as folder:
-        cut = _cut(stored.card, Path(folder), _local(data), _local(exclude), leave_out, skip_unreadable=skip_unreadable)
+        cut = _cut(stored.card, Path(folder), local(data), local(exclude), leave_out, skip_unreadable=skip_unreadable)
         verdicts = make(repository, stored, cut, precisions, calibration=calibration, seed=seed)
     if {verdict.precision for verdict in verdicts if verdict.accepted} != set(precisions):
         raise typer.Exit(1)

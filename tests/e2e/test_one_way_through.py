@@ -33,7 +33,7 @@ def _command(*arguments: str) -> list[str]:
 
 
 def _env(folder: Path) -> dict[str, str]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PARALLAX_")}
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PARALLAX_", "TF_CPP_"))}
     places = {"PARALLAX_MODELS_DIR": str(folder / "store"), "PARALLAX_DATA_DIR": str(folder / "data")}
     return env | places | {"PARALLAX_TRACK": "off", "COLUMNS": "200"}
 
@@ -62,6 +62,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "ONNX agrees with Keras",
     ):
         assert expected in done.stderr
+    assert "TensorFlow" not in done.stderr, "what it says of itself"
     return folder
 
 

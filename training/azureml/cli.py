@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from models.cli_options import SeveralValues
-from models.sources import resolve
-from models.workspace import data_dir
+from models.sources import local
 from training.azureml.cli_options import ResourceGroup, Stream, Subscription, WorkspaceName
 
 if TYPE_CHECKING:
@@ -60,10 +59,10 @@ def data(
         require()
     with bar("images") as progress:
         record = prepare(
-            _local(data),
+            local(data),
             out,
-            test=_local(test),
-            excluded=_local(exclude),
+            test=local(test),
+            excluded=local(exclude),
             left_out=leave_out,
             skip_unreadable=skip_unreadable,
             progress=lambda text, total: advance_bar(progress, text, total),
@@ -120,7 +119,3 @@ def _tell(record: "Record") -> None:
 
 def _say(line: str) -> None:
     typer.echo(line, err=True)
-
-
-def _local(sources: list[str]) -> list[str]:
-    return [resolve(source, data_dir() / "downloads") for source in sources]

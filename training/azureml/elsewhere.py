@@ -9,7 +9,7 @@ import typer
 
 from models.cli_options import SeveralValues
 from models.errors import UsageError
-from models.sources import resolve
+from models.sources import local
 from models.workspace import data_dir
 from training.azureml.cli_options import ResourceGroup, Stream, Subscription, WorkspaceName
 from training.azureml.workspace import Client
@@ -83,7 +83,7 @@ def _pipeline(client: Client, command: str, params: Mapping[str, Any], options: 
     folder = data_dir() / "azureml"
     with bar("images") as progress:
         photos, test = (
-            gather(_local(params[key]), folder, left_out=out, progress=lambda text, total: advance_bar(progress, text, total))
+            gather(local(params[key]), folder, left_out=out, progress=lambda text, total: advance_bar(progress, text, total))
             if params[key]
             else None
             for key, out in (("data", params["leave_out"]), ("exclude", ()))
@@ -114,9 +114,9 @@ def _automl(client: Client, params: Mapping[str, Any], options: Sequence[str], c
     folder = data_dir() / "azureml" / name
     with bar("images") as progress:
         record = prepare(
-            _local(params["data"]),
+            local(params["data"]),
             folder,
-            excluded=_local(params["exclude"]),
+            excluded=local(params["exclude"]),
             left_out=params["leave_out"],
             progress=lambda text, total: advance_bar(progress, text, total),
         )
@@ -134,10 +134,6 @@ def _words(option: Any, ctx: Any) -> list[str]:  # noqa: ANN401  # types that ty
     if isinstance(value, str | Path) and Path(value).exists():
         raise UsageError(f"{option.opts[0]} {value} is a file of this machine: name what the job has too")
     return [word for one in (value if isinstance(value, list | tuple) else [value]) for word in (option.opts[0], str(one))]
-
-
-def _local(sources: Sequence[str]) -> list[str]:
-    return [resolve(source, data_dir() / "downloads") for source in sources]
 
 
 def _say(line: str) -> None:

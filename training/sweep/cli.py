@@ -11,6 +11,7 @@ from models import prices
 from models.errors import UsageError
 from models.machine import usable_cpus
 from models.repository import Repository
+from models.sources import local
 from models.workspace import data_dir, models_dir
 from training.azureml.elsewhere import HereOrOnAzure
 from training.cli import (
@@ -25,7 +26,6 @@ from training.cli import (
     Track,
     UsdPerHour,
     _checked,
-    _local,
 )
 
 
@@ -103,7 +103,7 @@ def automl(
         storage=storage or sqlite(folder),
         folder=folder,
         space=load_space(space),
-        sources=Sources(_local(data), _local(exclude), list(leave_out), skip_unreadable),
+        sources=Sources(local(data), local(exclude), list(leave_out), skip_unreadable),
         seed=seed,
         slots=max_trials,
         max_cache_bytes=round(max_cache_gb * 1e9),

@@ -120,7 +120,7 @@ class Parameters(_Frozen):
     @classmethod
     def _known_models(cls, value: Chosen[str]) -> Chosen[str]:
         if isinstance(value, Choice):
-            return Choice(choice=tuple(dict.fromkeys(_full(name) for name in value.choice)))
+            return Choice[str](choice=tuple(dict.fromkeys(_full(name) for name in value.choice)))
         return _full(value)
 
     @field_validator("image_size")

@@ -23,7 +23,6 @@ LOOK_S = 1.0
 
 def main(sweep: Sweep, concurrent: int, deadline: float, complaints: "Connection[str, str]") -> None:
     """Body of a process: work, and send what went wrong, if anything. `deadline`: `time.time()` after which none is begun."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     _end_with_parent()
     with suppress(KeyboardInterrupt):
         try:

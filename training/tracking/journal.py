@@ -37,25 +37,22 @@ class Journal:
         *,
         experiment: str | None = None,
         run_id: str | None = None,
-        parent: str | None = None,
-        tags: Mapping[str, str] | None = None,
     ) -> Self:
         """Go on with a run that the server has, or begin one.
 
         `run_id`: one that was begun before; if this server does not know it, a new one is begun. Without it, the run that
         `MLFLOW_RUN_ID` names is adopted. `experiment` is made if need be [default: `MLFLOW_EXPERIMENT_NAME`, else
-        `parallax`]. `parent`: id of a run that the new one is shown below, as a trial below its sweep.
+        `parallax`].
         """
         client = connect()
         with mapped("the run can't be opened in MLflow"):
             found = _find(client, run_id) if run_id else None
-            adopted = os.environ.get("MLFLOW_RUN_ID") if found is None and parent is None else None
+            adopted = os.environ.get("MLFLOW_RUN_ID") if found is None else None
             if adopted:
                 found = client.get_run(adopted)
             if found is None:
                 names = {"mlflow.runName": name, "mlflow.source.name": "parallax", "mlflow.source.type": "LOCAL"}
-                under = {"mlflow.parentRunId": parent} if parent else {}
-                found = client.create_run(_experiment(client, experiment), tags={**names, **under, **(tags or {})})
+                found = client.create_run(_experiment(client, experiment), tags=names)
             journal = cls(client, found.info.run_id, found.info.experiment_id, adopted=bool(adopted))
             if found.info.status != "RUNNING" and not adopted:
                 client.update_run(journal.run_id, status="RUNNING")
@@ -99,6 +96,11 @@ class Journal:
             yield Path(folder)
             with mapped("files can't be tracked"):
                 self.client.log_artifacts(self.run_id, folder, path or None)
+
+    def files(self) -> set[str]:
+        """Files and folders that are kept with the run, by name."""
+        with mapped("files can't be listed"):
+            return {one.path for one in self.client.list_artifacts(self.run_id)}
 
     def end(self, status: Status) -> None:
         """Say how it ended; of an adopted run, whoever began it says so."""

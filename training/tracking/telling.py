@@ -1,8 +1,9 @@
 """What MLflow is told of a training run: where it comes from, its epochs, its result, its model. Each thing once."""
 
+import re
 from collections.abc import Mapping, Sequence
 
-from models.metadata import DataFile, TrainingFacts
+from models.metadata import DataFile, TestResult, TrainingFacts
 from models.repository import StoredModel
 from training.recipe import flat_settings
 from training.runs import Epoch, Run, RunRecord, Stage
@@ -11,6 +12,8 @@ from training.tracking.registry import register
 
 Params = Mapping[str, object]
 Tags = Mapping[str, str]
+
+PICTURE = "confusion.png"
 
 
 def origin(record: RunRecord, data: Sequence[DataFile], excluded: Sequence[DataFile]) -> tuple[Params, Tags]:
@@ -43,16 +46,15 @@ def result(journal: Journal, stored: StoredModel, run: Run | None) -> str:
             journal.describe(*origin(run.read(), facts.data, facts.excluded))
         if not journal.steps("validation_accuracy"):
             journal.measure(_sums(facts))
-    for test in stored.card.tests:
-        for precision, accuracy in test.accuracy.items():
-            if not journal.steps(f"test_accuracy_{precision}"):
-                journal.measure({f"test_accuracy_{precision}": accuracy.value})
+    for name, value in _test_accuracies(stored.card.tests).items():
+        if not journal.steps(name):
+            journal.measure({name: value})
     matrix = run.read().confusion if run is not None else []
-    if matrix:
+    if matrix and PICTURE not in journal.files():
         from training.tracking.picture import draw_confusion
 
         with journal.folder() as folder:
-            draw_confusion(folder / "confusion.png", stored.card.labels, matrix, stored.card.name)
+            draw_confusion(folder / PICTURE, stored.card.labels, matrix, stored.card.name)
     version = register(journal, stored)
     journal.end("FINISHED")
     return version
@@ -76,6 +78,21 @@ def _sums(facts: TrainingFacts) -> dict[str, float]:
         "train_images": float(facts.counts.train),
         "validation_images": float(facts.counts.validation),
     }
+
+
+def _test_accuracies(tests: Sequence[TestResult]) -> dict[str, float]:
+    """A metric for each test set and precision: MLflow compares the runs that met a set, and charts a set's precisions together.
+
+    A set whose name another had before goes by its digest too. MLflow takes only some characters in a name, and 250 of them.
+    """
+    told: dict[str, float] = {}
+    names: set[str] = set()
+    for test in tests:
+        name = re.sub(r"[^\w.-]+", "_", test.data.name)[:200]
+        name += f"-{test.data.sha256[:8]}" if name in names else ""
+        names.add(name)
+        told |= {f"{name}/test_accuracy_{precision}": accuracy.value for precision, accuracy in test.accuracy.items()}
+    return told
 
 
 def _data_tags(name: str, data: Sequence[DataFile], excluded: Sequence[DataFile]) -> dict[str, str]:

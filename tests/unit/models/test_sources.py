@@ -11,7 +11,7 @@ import pytest
 
 from models.datasets import open_dataset
 from models.errors import DatasetError
-from models.sources import resolve
+from models.sources import local, resolve
 from tests.support.images import labelled, write_zip
 
 
@@ -86,6 +86,17 @@ def test_a_split_is_kept(site: Site, scenes: bytes, tmp_path: Path) -> None:
     path = resolve(f"{site.address}/scenes.zip#seg_test", tmp_path)
     assert path.endswith("scenes.zip#seg_test")
     assert site.asked == ["/scenes.zip"]
+
+
+def test_what_a_command_names_is_brought_to_the_folder_for_downloads(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARALLAX_DATA_DIR", str(tmp_path / "data"))
+    site.pages["/scenes.zip"] = b"data"
+    here, fetched = local(["photos", f"{site.address}/scenes.zip"])
+    assert here == "photos"
+    assert Path(fetched).is_relative_to(tmp_path / "data" / "downloads")
+    assert Path(fetched).read_bytes() == b"data"
 
 
 def test_two_addresses_of_one_name_are_two_files(site: Site, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from models.errors import UsageError
 from tests.unit.training.small import SIDE, small_batches, small_network, small_recipe, small_run, small_set
 from training import fit as fitting
 from training.callbacks import EpochProgress, keepers
-from training.runs import Run
+from training.runs import Epoch, Run
 
 SEED = 7
 
@@ -131,6 +131,23 @@ def test_the_best_weights_are_replaced_by_better_ones_only(tmp_path: Path) -> No
     end_epoch(5, keepers(run, run.history(), average=False), 0.79, 0.1)  # resumed
     assert {array.flat[0] for array in weights(run.best)} == {4}
     assert not list(run.folder.glob("part-*"))
+
+
+def test_a_star_marks_the_epochs_that_were_the_best_so_far_in_later_commands_too(tmp_path: Path, capsys: Any) -> None:  # noqa: ANN401
+    run = small_run(tmp_path)
+    progress = EpochProgress(run, epochs=5, steps=1)
+    values = [(0.5, 0.9), (0.5, 0.8), (0.4, 0.1), (0.5, 0.8)]
+    for number, (accuracy, loss) in enumerate(values, 1):
+        line = Epoch(epoch=number, seconds=60, loss=1, accuracy=0, val_loss=loss, val_accuracy=accuracy)
+        run.append(line)
+        progress.on_epoch_end(number - 1, {})
+    progress = EpochProgress(run, epochs=5, steps=1)
+    run.append(Epoch(epoch=5, seconds=60, loss=1, accuracy=0, val_loss=0.9, val_accuracy=0.5))
+    progress.on_epoch_end(4, {})
+    said = capsys.readouterr().err.splitlines()
+    assert [" * " in line for line in said] == [True, True, False, False, False]
+    assert said[1].startswith("epoch   2/5  ")
+    assert said[1].endswith("val loss 0.800  val accuracy 0.5000 *  60 s, 3 min left")
 
 
 class Notes(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types

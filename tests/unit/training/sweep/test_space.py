@@ -9,7 +9,7 @@ from models.errors import UsageError
 from training.backbone_names import LITE
 from training.recipe import AugmentationSettings
 from training.sweep.candidate import draw, strengthened
-from training.sweep.space import Choice, Range, Space, load_space
+from training.sweep.space import SPACES, Choice, Range, Space, load_space
 from training.transfer_recipe import FineTuneSettings
 
 
@@ -25,6 +25,13 @@ def test_the_space_that_ships_needs_no_weights_from_elsewhere() -> None:
     assert parts == set(LITE)
     assert {shipped.parameters.sizes(model) for model in shipped.parameters.models} == {224}
     assert shipped.early_termination.type == "bandit"
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in SPACES.glob("*.toml")))
+def test_a_space_that_ships_comes_back_from_text_as_it_was_without_a_warning(name: str) -> None:
+    shipped = load_space(name)
+    assert Space.model_validate_json(shipped.model_dump_json(exclude_unset=True)) == shipped, "as workers are told of it"
+    assert shipped.model_dump(mode="json")["parameters"]["model_name"]["choice"], "as a study keeps it"
 
 
 def test_a_space_that_is_not_there_names_those_that_are() -> None:

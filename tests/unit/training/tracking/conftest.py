@@ -5,11 +5,22 @@ from pathlib import Path
 import pytest
 
 from models.repository import Repository
+from training.tracking.server import connect
 
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("tracked")
+    """Where all is tracked. MLflow is loaded here, before a test catches what is printed.
+
+    It closes the log handlers that it finds, and TensorFlow's then closes the stream that it began with, if that is not standard
+    error at the moment. Within `capsys` it is not: it is what pytest catches everything in.
+    """
+    folder = tmp_path_factory.mktemp("tracked")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PARALLAX_DATA_DIR", str(folder))
+        patch.setenv("MLFLOW_TRACKING_URI", "")
+        connect()
+    return folder
 
 
 @pytest.fixture(autouse=True)

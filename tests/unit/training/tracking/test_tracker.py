@@ -113,8 +113,39 @@ def test_a_version_that_has_changed_is_registered_anew_and_the_old_one_stays(run
     assert first.run_id == second.run_id == run.read().mlflow_run
     cards = [Path(one.source.removeprefix("file://")) / "parallax" / "model.json" for one in (first, second)]
     assert [len(ModelCard.model_validate_json(card.read_bytes()).tests) for card in cards] == [0, 1]
-    assert metrics(run, "test_accuracy_fp32") == [(0, FACTS.validation.value)]
+    assert metrics(run, "a.zip/test_accuracy_fp32") == [(0, FACTS.validation.value)]
     assert metrics(run, "usd") == [(0, 0.1)], "not doubled"
+
+
+def test_every_test_set_has_an_accuracy_of_its_own(run: Run, store: Repository, home: Path) -> None:
+    learn(run, "", 1)
+    stored = ended(run, store)
+    values = iter((0.25, 0.5, 0.75))
+
+    def met(name: str, digest: str) -> ModelTest:
+        data = DataFile(name=name, sha256=digest * 64, images=4)
+        accuracy = FACTS.validation.model_copy(update={"value": next(values)})
+        return ModelTest(data=data, accuracy={"fp32": accuracy}, evaluated=FACTS.finished)
+
+    tests = [met("a.zip", "1"), met("b.zip + c (1)", "2"), met("a.zip", "3")]
+    for count in (1, 3):
+        store.update(stored.card.model_copy(update={"tests": tests[:count]}))
+        push(store.get(stored.card.name), home / "runs")
+    found = {f"{name}/test_accuracy_fp32": metrics(run, f"{name}/test_accuracy_fp32") for name in ("a.zip", "b.zip_c_1_")}
+    assert found == {"a.zip/test_accuracy_fp32": [(0, 0.25)], "b.zip_c_1_/test_accuracy_fp32": [(0, 0.5)]}
+    assert metrics(run, "a.zip-33333333/test_accuracy_fp32") == [(0, 0.75)]
+
+
+def test_a_picture_that_is_there_is_not_drawn_again(
+    run: Run, store: Repository, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn(run, "", 1)
+    stored = ended(run, store)
+    push(stored, home / "runs")
+    assert "confusion.png" in {one.path for one in connect().list_artifacts(run.read().mlflow_run)}
+    monkeypatch.setattr("training.tracking.picture.draw_confusion", lambda *_: pytest.fail("drawn again"))
+    store.update(stored.card.model_copy(update={"labels": ["night", "day"]}))
+    push(store.get(stored.card.name), home / "runs")
 
 
 @pytest.mark.parametrize(("exc", "status"), [(ValueError("no"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
@@ -202,14 +233,10 @@ def test_the_run_of_a_surrounding_job_is_adopted_and_left_open(
     assert found.data.metrics["val_accuracy"] == 0.1
 
 
-def test_a_trial_stands_below_its_sweep() -> None:
-    sweep = Journal.open("sweep", experiment="sweeps")
-    trial = Journal.open("trial 1", experiment="sweeps", parent=sweep.run_id, tags={"state": "pruned"})
-    trial.describe({"learning_rate": 0.1, "head": None}, {})
-    trial.end("FINISHED")
-    data = connect().get_run(trial.run_id).data
-    assert data.tags["mlflow.parentRunId"] == sweep.run_id
-    assert (data.params, data.tags["state"]) == ({"learning_rate": "0.1"}, "pruned")
+def test_what_is_not_set_is_no_parameter() -> None:
+    journal = Journal.open("run")
+    journal.describe({"learning_rate": 0.1, "head": None}, {})
+    assert connect().get_run(journal.run_id).data.params == {"learning_rate": "0.1"}
 
 
 def test_a_deleted_experiment_is_refused() -> None:
