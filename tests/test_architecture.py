@@ -20,9 +20,9 @@ HEAVY = {"keras", "onnx", "plotly", "scipy", "sklearn", "tensorflow", "tf2onnx"}
 
 LAYERS: Sequence[Sequence[str]] = (
     ("errors", "domain", "addresses"),
-    ("tuning", "fairness", "niceness", "memory", "activity", "alarms", "remote_settings"),
-    ("settings", "admission", "batching", "decoding", "lanes"),
-    ("plans",),
+    ("tuning", "fairness", "niceness", "memory", "activity", "alarms", "remote_settings", "tally"),
+    ("settings", "admission", "batching", "decoding", "lanes", "remote_metrics"),
+    ("plans", "database"),
     ("telemetry", "siblings"),
     ("backends", "workers"),
     ("running",),
