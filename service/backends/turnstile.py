@@ -53,7 +53,7 @@ class Turnstile:
         self._terms = terms
         self._hold_s = terms.lease_s - longest_s - PERIOD_S
         self._tally = tally
-        self._in_hand = min(8, terms.rate // 10)
+        self._in_hand = min(32, terms.rate // 10)
         self._hand: deque[Place] = deque()
         self._waiting: deque[asyncio.Future[Place]] = deque()
         self._returned: list[tuple[Place, float | None]] = []
@@ -88,6 +88,7 @@ class Turnstile:
         while self._hand:
             place = self._hand.popleft()
             if place.good_until > began:
+                self._tally.month_calls += 1
                 return place
             self._returned.append((place, None))
         turn: asyncio.Future[Place] = loop.create_future()
@@ -109,6 +110,7 @@ class Turnstile:
 
     def unused(self, place: Place) -> None:
         """Give a place back whose request was never sent: it costs nothing."""
+        self._tally.month_calls -= 1
         self._give_back(place, None)
 
     def _give_back(self, place: Place, free_at: float | None) -> None:
@@ -148,7 +150,6 @@ class Turnstile:
             return
         told = [Returned(place.id, place.month, free_at and max(0.0, free_at - began)) for place, free_at in returned]
         grant = await self._database.run(partial(exchange, terms=self._terms, returned=told, wanted=wanted, spare=spare))
-        self._tally.month_calls = grant.calls
         self._hand_out([Place(one, grant.month, began + self._hold_s) for one in grant.places], grant)
 
     def _hand_out(self, places: Sequence[Place], grant: Grant) -> None:
@@ -157,6 +158,7 @@ class Turnstile:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(self._hand.popleft())
+        self._tally.month_calls = grant.calls - len(self._hand)
         self._look_in = min(LOOK_S, grant.wait_s)
         if grant.spent:
             days = grant.month_left_s / 86_400
