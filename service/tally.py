@@ -22,7 +22,7 @@ class Tally:
     waited_s: float = 0.0
     """For the rate to allow a request, all together."""
     month_calls: int = 0
-    """By all who share the budget, as the database knew when it was last asked; places that others hold in hand count, ours don't."""
+    """By all who share the budget, as the database knew when it was last asked, without what this process holds in hand."""
     breaker: BreakerState = "closed"
     usd_per_call: float = 0.0
     """As configured; 0 if nobody said."""

@@ -51,7 +51,6 @@ class AzureMLBackend(Elsewhere):
             headers,
             secret=key,
             timeout_s=chosen.timeout_s,
-            max_in_flight=chosen.max_in_flight,
             explain=by_status(HINTS),
         )
         super().__init__("azure_ml", chosen.labels, chosen.max_in_flight, remote)

@@ -55,7 +55,6 @@ class CustomVisionBackend(Elsewhere):
             {"Prediction-Key": key, "Content-Type": "application/octet-stream", "Accept": "application/json"},
             secret=key,
             timeout_s=chosen.timeout_s,
-            max_in_flight=chosen.max_in_flight,
             explain=explain,
             attempt_s=chosen.attempt_timeout_s,
             max_attempts=MAX_ATTEMPTS,

@@ -9,24 +9,34 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
+from models import __version__
 from service.addresses import host_of, is_loopback
 from service.backends.breaker import Breaker
 from service.backends.pauses import before_attempt
 from service.backends.replies import Attempt, Explain, broken, judge
+from service.backends.wire import CONNECT_S, Wire
 from service.errors import BackendFailed, RemoteBusy, RemoteDown, RemoteFailed, RemoteTimedOut, Unanswered
 from service.tally import Tally
 
 log = logging.getLogger("parallax.remote")
 
 MAX_ATTEMPTS = 4
-CONNECT_S = 5.0
 MAX_REPLY_BYTES = 1_000_000
 SAID_CHARACTERS = 300
 """Of a reply that is not as agreed, in the log."""
+HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "Content-Type": "application/json",
+    "User-Agent": f"parallax/{__version__}",
+}
+PATIENCE = {"timeout": {"connect": CONNECT_S}}
+"""Of httpx's own transport; deadlines bound the rest."""
 BRIEF_S = 0.05
 """Less time than this is not worth another attempt."""
 
@@ -74,7 +84,6 @@ class Remote:
         *,
         secret: str,
         timeout_s: float,
-        max_in_flight: int,
         explain: Explain,
         attempt_s: float | None = None,
         max_attempts: int = MAX_ATTEMPTS,
@@ -86,17 +95,17 @@ class Remote:
         """`secret`: what of the headers must never be shown. `explain`: what a refusal means. `attempt_s`: for one attempt."""
         self._name = name
         self._address = address
-        self._headers = {"Accept-Encoding": "identity", "Content-Type": "application/json", **headers}
+        self._url = httpx.URL(address)
+        self._headers = httpx.Headers({**HEADERS, **headers})
         self._secret = secret
         self._timeout_s = timeout_s
         self._attempt_s = attempt_s
         self._max_attempts = max_attempts
-        self._max_in_flight = max_in_flight
         self._explain = explain
         self._breaker = breaker
         self._door: Door = door or OpenDoor()
         self._wait = wait
-        self._client: httpx.AsyncClient | None = None
+        self._transport: httpx.AsyncBaseTransport | None = None
         self.tally = tally or Tally()
         self.state: State = "checking"
         """As the last answer was; `checking` before the first."""
@@ -110,18 +119,12 @@ class Remote:
 
     def open(self) -> None:
         """Make the pool of connections, which belongs to the running event loop."""
-        self._client = httpx.AsyncClient(
-            headers=self._headers,
-            timeout=httpx.Timeout(None, connect=CONNECT_S),  # the deadlines bound the rest
-            limits=httpx.Limits(max_connections=self._max_in_flight, max_keepalive_connections=self._max_in_flight),
-            follow_redirects=False,
-            trust_env=not is_loopback(urlsplit(self._address).hostname or ""),  # a proxy has no way to this machine's loopback
-        )
+        self._transport = _way_out(urlsplit(self._address))
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            await self._client.aclose()
+        if self._transport is not None:
+            await self._transport.aclose()
 
     async def ask(self, body: bytes) -> object:
         """Send a body, get what the reply's JSON says.
@@ -189,14 +192,18 @@ class Remote:
         return attempt
 
     async def _once(self, body: bytes) -> Attempt:
-        if self._client is None:
+        if self._transport is None:
             raise BackendFailed(f"{self._name} was not started.")
         try:
-            async with (
-                asyncio.timeout(self._attempt_s),
-                self._client.stream("POST", self._address, content=body) as reply,
-            ):
-                said = await self._read(reply)
+            async with asyncio.timeout(self._attempt_s):
+                # No client is around the transport: it would take three times as long, and could only follow redirects.
+                reply = await self._transport.handle_async_request(
+                    httpx.Request("POST", self._url, headers=self._headers, content=body, extensions=PATIENCE)
+                )
+                try:
+                    said = await self._read(reply)
+                finally:
+                    await reply.aclose()
         except httpx.HTTPError as exc:
             reason = self._shown(f"{type(exc).__name__}: {exc}")
             log.warning("remote unreachable", extra={"backend": self._name, "reason": reason})
@@ -229,3 +236,11 @@ class Remote:
 
     def _shown(self, text: str) -> str:
         return " ".join(text.replace(self._secret, "***").split())[:SAID_CHARACTERS]
+
+
+def _way_out(address: SplitResult) -> httpx.AsyncBaseTransport:
+    """Through the proxy that the environment names for an address, if it does; to this machine's loopback none has a way."""
+    host = address.hostname or ""
+    proxies = {} if is_loopback(host) or proxy_bypass(host) else getproxies()
+    proxy = proxies.get(address.scheme) or proxies.get("all")
+    return httpx.AsyncHTTPTransport(proxy=proxy) if proxy else Wire(MAX_REPLY_BYTES)

@@ -45,7 +45,6 @@ async def remote(address: str, *, pauses: Pauses | None = None, key: str = KEY, 
         {"Authorization": f"Bearer {key}"},
         secret=key,
         timeout_s=timeout_s,
-        max_in_flight=2,
         explain=by_status(HINTS),
         wait=Pauses() if pauses is None else pauses,
     )
@@ -195,6 +194,6 @@ async def test_a_caller_that_is_cancelled_leaves_the_pool_usable(there: Endpoint
 
 
 async def test_one_that_was_not_opened_says_so() -> None:
-    found = Remote("x", "https://x", {}, secret="k", timeout_s=1, max_in_flight=1, explain=by_status({}))
+    found = Remote("x", "https://x", {}, secret="k", timeout_s=1, explain=by_status({}))
     with pytest.raises(BackendFailed, match="not started"):
         await found.ask(plain(0))

@@ -8,10 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from service.errors import ConfigurationError
-from service.remote_settings import AzureMLSettings
+from service.remote_settings import AzureMLSettings, CustomVisionSettings
 from service.settings import FakeSettings, Settings, load_settings
 
-GROUPS = ("fake", "azure_ml")
+GROUPS = ("fake", "azure_ml", "custom_vision")
 SECRET = "correct-horse-battery-staple"
 
 WRONG = {
@@ -140,6 +140,6 @@ def test_loopback_is_told_from_the_rest_of_the_world(host: str, loopback: bool) 
 
 
 def test_every_setting_says_what_it_does() -> None:
-    for group in (Settings, FakeSettings, AzureMLSettings):
+    for group in (Settings, FakeSettings, AzureMLSettings, CustomVisionSettings):
         undocumented = [name for name, field in group.model_fields.items() if not field.description and name not in GROUPS]
         assert undocumented == []
