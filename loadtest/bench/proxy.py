@@ -27,9 +27,9 @@ def proxy(images: Sequence[bytes], pairs: int = PAIRS) -> Sheet:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="bench-")))
         there = stack.enter_context(cloud(folder / "cloud"))
         (folder / "store").mkdir()
-        settings = {"endpoint": there.url, "key": KEY, "project": PROJECT, "published_name": NAME, "rate": 5000}
+        settings = {"endpoint": there.url, "key": KEY, "project": PROJECT, "published_name": NAME, "rate": "5000"}
         named = {f"custom_vision__{name}": value for name, value in settings.items()}
-        here = stack.enter_context(parallax(folder / "store", folder / "parallax", **named))
+        here = stack.enter_context(parallax(folder / "store", folder / "parallax", "", **named))
         client = stack.enter_context(httpx.Client(trust_env=False, timeout=30))
         wait_until(lambda: _answers(client, here), here, "reached the stand-in")
         bare, through = _measure(client, there, here, images, pairs)
