@@ -85,7 +85,7 @@ def test_calls_to_elsewhere_are_counted_once_however_often_someone_asks() -> Non
     metrics.watch(lambda: [(CNN, 0, tally)])
     for asked in (1, 2):
         for outcome in ("answered", "unreachable"):
-            tally.count(outcome)  # type: ignore[arg-type]  # they are outcomes
+            tally.count(outcome)
         tally.retries += 1
         for _ in range(2):
             assert value(metrics, "parallax_remote_calls_total", backend="cnn", outcome="answered") == asked
