@@ -103,7 +103,7 @@ def create_app(settings: Settings, place: Place | None = None) -> FastAPI:
             except ParallaxError as exc:
                 app.state.startup_error = exc
                 raise
-            metrics.watch(lambda: [(running.identity, running.admission.held) for running in registry.running])
+            metrics.watch(lambda: [(one.identity, one.admission.held, one.backend.tally) for one in registry.running])
             pipeline = Pipeline(registry, decoder, metrics, activity)
             siblings = await _join(stack, place, watcher, metrics) if place is not None else None
             reader = ImageReader(settings)

@@ -22,7 +22,9 @@ ParallaxError                     (models/errors.py, with the image and model er
     ├── Overloaded                come back later; nothing was begun
     │   ├── QueueFull             the backend's queue
     │   ├── UploadsFull           the budget of bytes under way
-    │   └── RemoteBusy            a remote backend's own limit
+    │   ├── RemoteBusy            a remote backend's own limit
+    │   ├── RemoteDown            a remote backend failed time and again, and is left alone for a while
+    │   └── BudgetSpent           a remote backend may be called no more this month
     ├── NotServing                not yet, or no longer
     │   ├── NotReady              the backend is not loaded
     │   └── Closing               the service is stopping
@@ -30,7 +32,8 @@ ParallaxError                     (models/errors.py, with the image and model er
     └── Unanswered                accepted, and the backend has no answer
         ├── BackendFailed         the model itself raised
         ├── RemoteFailed          a remote backend can't be reached, refuses, or answers nonsense
-        └── RemoteTimedOut        it took too long
+        ├── RemoteTimedOut        it took too long
+        └── DatabaseFailed        what must be counted can't be
 """
 
 from models.errors import ParallaxError
@@ -129,6 +132,14 @@ class RemoteBusy(Overloaded):
     """A remote backend takes no more for now."""
 
 
+class RemoteDown(Overloaded):
+    """A remote backend failed time and again: it is left alone until a probe gets through."""
+
+
+class BudgetSpent(Overloaded):
+    """The calls that a remote backend may cost this month are made."""
+
+
 class NotServing(ServiceError):
     """Not yet, or no longer."""
 
@@ -159,3 +170,7 @@ class RemoteFailed(Unanswered):
 
 class RemoteTimedOut(Unanswered):
     """A remote backend took too long."""
+
+
+class DatabaseFailed(Unanswered):
+    """The database can't be asked, and what it must count first is not done without it."""

@@ -5,14 +5,14 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from models.workspace import data_dir, models_dir
 from service.addresses import is_loopback
 from service.custom_vision_api_settings import CustomVisionApiSettings
 from service.errors import ConfigurationError
-from service.remote_settings import AzureMLSettings
+from service.remote_settings import AzureMLSettings, CustomVisionSettings, checked_database
 from service.tuning import Fixed
 
 
@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     """The store to serve: folders `<name>/<version>/`."""
     data_dir: Path = Field(default_factory=data_dir)
     """What the service writes."""
+    database_url: Annotated[SecretStr, AfterValidator(checked_database)] = SecretStr("")
+    """`postgresql://USER:PASSWORD@HOST/DATABASE`: what replicas share is kept there; unset: in `parallax.db` in the data folder,
+    which the workers of one machine share. Backends of the store need no database."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`cuda`: refuse to start without a working GPU; `auto`: use one if it is there, and say so if not."""
     precision: Literal["auto", "fp32", "int8", "fp16"] = "auto"
@@ -113,6 +116,7 @@ class Settings(BaseSettings):
     """`info` logs start, stop and requests that were not answered, but for 429, which is counted; `debug` logs every request."""
     fake: FakeSettings = FakeSettings()
     azure_ml: AzureMLSettings = AzureMLSettings()
+    custom_vision: CustomVisionSettings = CustomVisionSettings()
     custom_vision_api: CustomVisionApiSettings = CustomVisionApiSettings()
 
     @model_validator(mode="after")
@@ -133,6 +137,7 @@ class Settings(BaseSettings):
                 "max_queue": math.ceil(self.max_queue / workers),
                 "max_inflight_bytes": max(self.max_body_bytes, self.max_inflight_bytes // workers),
                 "azure_ml": self.azure_ml.shared_by(workers),
+                "custom_vision": self.custom_vision.shared_by(workers),
             }
         )
 

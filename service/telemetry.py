@@ -22,7 +22,9 @@ from pythonjsonlogger.json import JsonFormatter
 
 from service.domain import Batch, Identity, Timings
 from service.errors import ConfigurationError
+from service.remote_metrics import RemoteMetrics
 from service.settings import Settings
+from service.tally import Tally
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series of time stamps beside every counter: nobody reads it
 
@@ -66,7 +68,7 @@ class Metrics:
         """Create them all: a metric that nobody touched yet is still listed."""
         self.registry = _Registry(self.refresh)
         """What is scraped."""
-        self._serving: Callable[[], Iterable[tuple[Identity, int]]] = tuple
+        self._serving: Callable[[], Iterable[tuple[Identity, int, Tally | None]]] = tuple
         self._shared = METRICS_FOLDER in os.environ
         registry = CollectorRegistry() if self._shared else self.registry
         if self._shared:
@@ -103,6 +105,7 @@ class Metrics:
             multiprocess_mode="livemax",
             registry=registry,
         )
+        self.remote = RemoteMetrics(registry)
         self._shown: dict[tuple[str, str, str, str], tuple[str, str]] = {}
         self._under_way = 0
         self._counted: dict[tuple[str, int], int] = {}
@@ -131,8 +134,8 @@ class Metrics:
         if len(self._batches) >= FLUSH_AT:
             self._flush()
 
-    def watch(self, serving: Callable[[], Iterable[tuple[Identity, int]]]) -> None:
-        """Whenever someone asks, tell what is served then, on what, and how many requests each holds."""
+    def watch(self, serving: Callable[[], Iterable[tuple[Identity, int, Tally | None]]]) -> None:
+        """Whenever someone asks, tell what is served then, on what, how many requests each holds, and what its calls came to."""
         self._serving = serving
 
     def refresh(self) -> None:
@@ -143,7 +146,9 @@ class Metrics:
         for (route, status), count in counted.items():
             self.requests.labels(route, str(status)).inc(count)
         shown = {}
-        for identity, held in self._serving():
+        for identity, held, tally in self._serving():
+            if tally is not None:
+                self.remote.tell(identity.name, tally)
             queue = (identity.name, identity.version)
             provider = (*queue, identity.precision, identity.provider)
             self.queue.labels(*queue).set(held)
@@ -216,4 +221,5 @@ def configure_logging(level: str) -> None:
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log each request to a remote backend, which are counted
     logging.getLogger("uvicorn.access").disabled = True  # the edge logs requests, with their ids

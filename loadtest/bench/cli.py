@@ -38,7 +38,7 @@ def speed(
     ] = None,
     write: Annotated[Path | None, typer.Option(help="Write the tables into this Markdown file, between its markers.")] = None,
 ) -> None:
-    """Compare Parallax with the in-process limit, a tutorial's server and the floor of HTTP, on the CPU.
+    """Compare Parallax with the in-process limit, a tutorial's server and the floor of HTTP, on the CPU; then a call through it.
 
     For each backend, in rounds that take turns: decoding and inference in process with the best plan, which is searched first;
     `parallax serve` as it comes, tuned; a plain FastAPI server as tutorials write it; a server that does nothing. The load comes
@@ -49,6 +49,7 @@ def speed(
     from loadtest.bench import facts, report
     from loadtest.bench.images import read_pictures
     from loadtest.bench.measure import Disturbances
+    from loadtest.bench.proxy import proxy as measure_proxy
     from loadtest.bench.speed import Options, Progress, compare, seconds_needed
     from models.machine import usable_cpus
     from models.repository import Repository
@@ -71,6 +72,8 @@ def speed(
             sheets.append(report.sheet_of(compare(stored, pictures, options, disturbances, progress)))
             sheets[-1].show(console)
     console.print(f"{facts.machine()}. {report.noise_note(disturbances)}", highlight=False)
+    through = measure_proxy(pictures.files)
+    through.show(console)
     if disturbances.kept:
         console.print("[yellow]Other processes ran meanwhile: measure again on a quiet machine before you quote this.[/]")
     if write:
@@ -78,8 +81,20 @@ def speed(
             f"{facts.machine()}. Commit {facts.commit()}, {facts.today()}, `{facts.command(sys.argv[1:])}`. "
             f"Medians of {rounds} rounds of {seconds:g} s; {report.noise_note(disturbances)}"
         )
-        report.write_section(write, "speed", "\n\n".join([about, *(sheet.markdown().strip() for sheet in sheets)]))
+        report.write_section(write, "speed", "\n\n".join([about, *(sheet.markdown().strip() for sheet in [*sheets, through])]))
         console.print(f"written into {write}", highlight=False)
+
+
+@app.command()
+def proxy(
+    pairs: Annotated[int, typer.Option(min=1, help="Calls each way.")] = 600,
+    images: Annotated[str | None, typer.Option(help="As for `speed`.")] = None,
+) -> None:
+    """Compare a call of Custom Vision through Parallax with one straight to it; a stand-in answers. `speed` ends with this."""
+    from loadtest.bench.images import read_pictures
+    from loadtest.bench.proxy import proxy as measure_proxy
+
+    measure_proxy(read_pictures(images).files, pairs).show(Console() if sys.stdout.isatty() else Console(width=130))
 
 
 @app.command()

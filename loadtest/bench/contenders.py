@@ -20,7 +20,7 @@ from models.metadata import Variant
 from models.repository import StoredModel
 from service.backends.variants import fastest_first
 
-PARALLAX, PLAIN, FLOOR = "Parallax", "plain FastAPI", "floor"
+PARALLAX, PLAIN, FLOOR, CLOUD = "Parallax", "plain FastAPI", "floor", "cloud"
 TUNING_S = 300.0
 """How long the service may take to tune itself."""
 UNSETTLED = frozenset({"waiting", "running"})
@@ -66,6 +66,13 @@ def plain(stored: StoredModel, folder: Path) -> Iterator[Server]:
     """The tutorial's server on one version."""
     settings = {"BENCH_MODEL": str(stored.folder.resolve()), "BENCH_FILE": served_variant(stored).file}
     with _uvicorn(PLAIN, "loadtest.bench.plain:app", folder, settings) as server:
+        yield server
+
+
+@contextmanager
+def cloud(folder: Path) -> Iterator[Server]:
+    """The stand-in for a service in the cloud."""
+    with _uvicorn(CLOUD, "loadtest.bench.cloud:app", folder, {}) as server:
         yield server
 
 

@@ -28,6 +28,8 @@ TABLE: Mapping[type[Exception], tuple[int, str]] = {
     errors.UnknownPublication: (404, "NotFoundIteration"),
     errors.UnknownBackend: (404, "NotFoundIteration"),
     errors.Overloaded: (429, "429"),
+    errors.RemoteDown: (503, "ErrorPredictionServiceUnavailable"),
+    errors.DatabaseFailed: (503, "ErrorPredictionServiceUnavailable"),
     errors.NotServing: (503, "ErrorPredictionServiceUnavailable"),
     errors.DeadlineExceeded: (504, "ErrorPrediction"),
     errors.Unanswered: (500, "ErrorPrediction"),

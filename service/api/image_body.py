@@ -9,7 +9,14 @@ IMAGE_ERRORS = (shared.EmptyImage, shared.UnsupportedImage, shared.BrokenImage, 
 UPLOAD_ERRORS = (errors.BadParameter, errors.BadMultipart, errors.BodyTooLarge, errors.BodyTooSlow, errors.UploadsFull)
 GUARD_ERRORS = (errors.MissingKey, errors.ForeignOrigin)
 QUEUE_ERRORS = (errors.QueueFull, errors.NotReady, errors.Closing, errors.DeadlineExceeded, errors.BackendFailed)
-REMOTE_ERRORS = (errors.RemoteBusy, errors.RemoteFailed, errors.RemoteTimedOut)
+REMOTE_ERRORS = (
+    errors.RemoteBusy,
+    errors.RemoteDown,
+    errors.BudgetSpent,
+    errors.RemoteFailed,
+    errors.RemoteTimedOut,
+    errors.DatabaseFailed,
+)
 LOOKUP_ERRORS = (errors.UnknownBackend, errors.UnknownVersion)
 
 BODY: dict[str, Any] = {

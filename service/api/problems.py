@@ -52,12 +52,15 @@ TABLE: Mapping[type[ParallaxError], ProblemType] = {
     errors.QueueFull: ProblemType(429, "queue-full", "The backend's queue is full"),
     errors.UploadsFull: ProblemType(429, "uploads-full", "Too many uploads are under way"),
     errors.RemoteBusy: ProblemType(429, "remote-busy", "The remote backend takes no more for now"),
+    errors.RemoteDown: ProblemType(503, "remote-down", "The remote backend fails, and is left alone for a while"),
+    errors.BudgetSpent: ProblemType(429, "budget-spent", "The month's calls to the remote backend are spent"),
     errors.NotReady: ProblemType(503, "not-ready", "The backend is not loaded"),
     errors.Closing: ProblemType(503, "closing", "The service is stopping"),
     errors.DeadlineExceeded: ProblemType(504, "deadline-exceeded", "The deadline passed before inference"),
     errors.BackendFailed: ProblemType(500, "backend-failed", "The backend failed"),
     errors.RemoteFailed: ProblemType(502, "remote-failed", "The remote backend failed"),
     errors.RemoteTimedOut: ProblemType(504, "remote-timed-out", "The remote backend took too long"),
+    errors.DatabaseFailed: ProblemType(503, "database-failed", "The database can't be reached"),
 }
 
 INTERNAL = ProblemType(500, "internal-error", "Something went wrong inside")
@@ -105,7 +108,7 @@ def headers_of(exc: Exception, status: int) -> dict[str, str]:
     if isinstance(exc, Overloaded):
         headers["Retry-After"] = str(exc.retry_after)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = "1"
+        headers.setdefault("Retry-After", "1")
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     if status == HTTPStatus.REQUEST_TIMEOUT:

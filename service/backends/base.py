@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from service.domain import Identity, Inferred
+from service.tally import Tally
 from service.tuning import Fixed, Measured, Plan
 
 In = TypeVar("In")
@@ -42,6 +43,11 @@ class Backend(Protocol[In]):
     @property
     def tunable(self) -> "Tunable | None":
         """How its plan is measured and changed, if it has one."""
+        ...
+
+    @property
+    def tally(self) -> Tally | None:
+        """What its calls came to, if it calls somebody."""
         ...
 
     async def start(self) -> None:

@@ -10,6 +10,7 @@ from service.backends.fake import FakeBackend
 from service.backends.onnx import OnnxBackend
 from service.plans import PlanBook
 from service.settings import Settings
+from service.tally import Tally
 from service.tuning import Plan
 
 Find: TypeAlias = Callable[[], Mapping[str, Sequence[Candidate]]]
@@ -21,6 +22,7 @@ def finder(repository: Repository, settings: Settings, cpus: int, book: PlanBook
     Raises `ConfigurationError` if the asked-for device is missing.
     """
     device = choose_device(settings, cpus)
+    tally = Tally()  # of custom_vision, however often it is loaded anew
 
     def find() -> Mapping[str, Sequence[Candidate]]:
         found: dict[str, list[Candidate]] = {}
@@ -35,6 +37,8 @@ def finder(repository: Repository, settings: Settings, cpus: int, book: PlanBook
             found["fake"] = [Candidate("1", lambda _inherited: FakeBackend(settings))]
         if settings.azure_ml.endpoint:
             found["azure_ml"] = [_azure_ml(settings)]
+        if settings.custom_vision.endpoint:
+            found["custom_vision"] = [_custom_vision(settings, tally)]
         return found
 
     return find
@@ -52,3 +56,9 @@ def _azure_ml(settings: Settings) -> Candidate:
 
     # A stamp of its own each time: a reload that is asked for makes a new one, which learns its labels anew.
     return Candidate("1", lambda _inherited: AzureMLBackend(settings), stamp=object())
+
+
+def _custom_vision(settings: Settings, tally: Tally) -> Candidate:
+    from service.backends.custom_vision import CustomVisionBackend  # and this one a database
+
+    return Candidate("1", lambda _inherited: CustomVisionBackend(settings, tally), stamp=object())

@@ -19,6 +19,7 @@ class FakeBackend:
     """Answers by the mean brightness of the image: the darker, the earlier the label."""
 
     remote = False
+    tally = None
     decodes = False
     tunable = None
 

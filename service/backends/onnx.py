@@ -30,7 +30,6 @@ PREFETCH_BELOW_S = 0.05
 """A lane finds its next image ready, instead of asking the event loop for it, if an image takes less than this: then what was
 handed over can neither pass its deadline unseen nor outlive its caller by more."""
 
-
 ALONE_THREADS = 4
 """For an image that is alone. Beyond these, waking threads costs a small network more than it wins."""
 ALONE_WORTH = 0.9
@@ -41,6 +40,7 @@ class OnnxBackend:
     """Lanes of threads over one session, whose memory is held once; and a session of several threads for an image alone."""
 
     remote = False
+    tally = None
 
     def __init__(self, stored: StoredModel, variant: Variant, settings: Settings, device: Device, choice: Choice) -> None:
         """Use `load`, which checks everything first. Blocks, as it opens a session. Raises `ModelError`."""

@@ -1,4 +1,4 @@
-"""What backends that answer from elsewhere share: connections, new attempts within one deadline, errors mapped once.
+"""What backends that answer from elsewhere share: connections, new attempts within one deadline, a breaker, a door.
 
 A reply is never trusted: its size is bounded, a redirect is not followed (the key would go along), and what it says in other
 words than agreed goes to the log, without the key, and not to the caller.
@@ -7,35 +7,74 @@ words than agreed goes to the log, without the key, and not to the caller.
 import asyncio
 import json
 import logging
-import math
-import random
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Literal, TypeAlias, TypeVar
-from urllib.parse import urljoin, urlsplit
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
+from models import __version__
 from service.addresses import host_of, is_loopback
-from service.errors import BackendFailed, RemoteBusy, RemoteFailed, RemoteTimedOut, Unanswered
+from service.backends.breaker import Breaker
+from service.backends.pauses import before_attempt
+from service.backends.replies import Attempt, Explain, broken, judge
+from service.backends.wire import CONNECT_S, Wire
+from service.errors import BackendFailed, RemoteBusy, RemoteDown, RemoteFailed, RemoteTimedOut, Unanswered
+from service.tally import Tally
 
 log = logging.getLogger("parallax.remote")
 
 MAX_ATTEMPTS = 4
-FIRST_PAUSE_S = 0.25
-MAX_PAUSE_S = 4.0
-CONNECT_S = 5.0
 MAX_REPLY_BYTES = 1_000_000
 SAID_CHARACTERS = 300
 """Of a reply that is not as agreed, in the log."""
+HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "Content-Type": "application/json",
+    "User-Agent": f"parallax/{__version__}",
+}
+PATIENCE = {"timeout": {"connect": CONNECT_S}}
+"""Of httpx's own transport; deadlines bound the rest."""
+BRIEF_S = 0.05
+"""Less time than this is not worth another attempt."""
 
 Failed = TypeVar("Failed", bound=Unanswered)
 State: TypeAlias = Literal["checking", "ready", "failing"]
 
 
+class Door(Protocol):
+    """Where a request waits until it may be sent."""
+
+    async def enter(self) -> Any:  # noqa: ANN401  # its own kind of ticket
+        """Wait, and get a ticket. Raises a `ServiceError` if nothing may be sent."""
+        ...
+
+    def leave(self, ticket: Any, shut_s: float = 0.0) -> None:  # noqa: ANN401
+        """The request is over. `shut_s`: how long the service asks to be left alone."""
+        ...
+
+    def unused(self, ticket: Any) -> None:  # noqa: ANN401
+        """It was never sent."""
+        ...
+
+
+class OpenDoor:
+    """Nobody waits."""
+
+    async def enter(self) -> None:
+        """Go on."""
+
+    def leave(self, ticket: None, shut_s: float = 0.0) -> None:
+        """Nothing to note."""
+
+    def unused(self, ticket: None) -> None:
+        """Nothing to note."""
+
+
 class Remote:
-    """One address, asked by POST with JSON, that answers with JSON."""
+    """One address, asked by POST, that answers with JSON."""
 
     def __init__(
         self,
@@ -45,20 +84,29 @@ class Remote:
         *,
         secret: str,
         timeout_s: float,
-        max_in_flight: int,
-        hints: Mapping[int, str],
+        explain: Explain,
+        attempt_s: float | None = None,
+        max_attempts: int = MAX_ATTEMPTS,
+        breaker: Breaker | None = None,
+        door: Door | None = None,
+        tally: Tally | None = None,
         wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`secret`: what of the headers must never be shown. `hints`: what to do about a status, for a person."""
+        """`secret`: what of the headers must never be shown. `explain`: what a refusal means. `attempt_s`: for one attempt."""
         self._name = name
         self._address = address
-        self._headers = {"Accept-Encoding": "identity", "Content-Type": "application/json", **headers}
+        self._url = httpx.URL(address)
+        self._headers = httpx.Headers({**HEADERS, **headers})
         self._secret = secret
         self._timeout_s = timeout_s
-        self._max_in_flight = max_in_flight
-        self._hints = hints
+        self._attempt_s = attempt_s
+        self._max_attempts = max_attempts
+        self._explain = explain
+        self._breaker = breaker
+        self._door: Door = door or OpenDoor()
         self._wait = wait
-        self._client: httpx.AsyncClient | None = None
+        self._transport: httpx.AsyncBaseTransport | None = None
+        self.tally = tally or Tally()
         self.state: State = "checking"
         """As the last answer was; `checking` before the first."""
         self.reason: str | None = None
@@ -71,28 +119,23 @@ class Remote:
 
     def open(self) -> None:
         """Make the pool of connections, which belongs to the running event loop."""
-        self._client = httpx.AsyncClient(
-            headers=self._headers,
-            timeout=httpx.Timeout(None, connect=CONNECT_S),  # the deadline over all attempts bounds the rest
-            limits=httpx.Limits(max_connections=self._max_in_flight, max_keepalive_connections=self._max_in_flight),
-            follow_redirects=False,
-            trust_env=not is_loopback(urlsplit(self._address).hostname or ""),  # a proxy has no way to this machine's loopback
-        )
+        self._transport = _way_out(urlsplit(self._address))
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            await self._client.aclose()
+        if self._transport is not None:
+            await self._transport.aclose()
 
     async def ask(self, body: bytes) -> object:
         """Send a body, get what the reply's JSON says.
 
-        408, 429, 5xx and broken connections are tried again, after pauses that grow and differ, or as long as `Retry-After` asks,
-        while `timeout_s` lasts. Raises `RemoteBusy`, `RemoteTimedOut` or `RemoteFailed`.
+        What may go better is tried again, after pauses that grow and differ, or as long as the service asks, while `timeout_s`
+        lasts. Raises `RemoteBusy`, `RemoteDown`, `RemoteTimedOut` or `RemoteFailed`, and what the door raises.
         """
         try:
-            async with asyncio.timeout(self._timeout_s) as deadline:
-                reply = await self._attempts(body, deadline.when() or math.inf)
+            deadline = asyncio.get_running_loop().time() + self._timeout_s
+            async with asyncio.timeout_at(deadline):
+                reply = await self._attempts(body, deadline)
         except TimeoutError:
             raise self._failed(RemoteTimedOut(f"{self.host} did not answer within {self._timeout_s:g} s.")) from None
         except Unanswered as exc:
@@ -107,90 +150,97 @@ class Remote:
         return self._failed(RemoteFailed(f"{self.host} {what}."))
 
     async def _attempts(self, body: bytes, deadline: float) -> object:
-        for attempt in range(1, MAX_ATTEMPTS + 1):
-            try:
-                return await self._once(body)
-            except _Again as exc:
-                pause = _pause(attempt, exc.retry_after)
-                if attempt == MAX_ATTEMPTS or asyncio.get_running_loop().time() + pause >= deadline:
-                    raise exc.error from exc.__cause__
+        number = 1
+        while True:
+            attempt = await self._pass(body, deadline)
+            if attempt.error is None:
+                return attempt.reply
+            pause = before_attempt(number, attempt.retry_after)
+            late = asyncio.get_running_loop().time() + pause >= deadline
+            if late or not attempt.again or number >= self._max_attempts:
+                raise attempt.error
             await self._wait(pause)
-        raise AssertionError("the last attempt returns or raises")
+            number += 1
+            self.tally.retries += 1
 
-    async def _once(self, body: bytes) -> object:
-        if self._client is None:
+    async def _pass(self, body: bytes, deadline: float) -> Attempt:
+        """One attempt, if the breaker lets it and the door opens."""
+        if self._breaker is not None:
+            self._breaker.check()  # whoever would wait at the door in vain goes now
+        try:
+            async with asyncio.timeout_at(deadline - BRIEF_S):
+                ticket = await self._door.enter()
+        except TimeoutError:
+            raise RemoteBusy(f"More is asked of {self.host} than its rate allows. Try again in 1 s.", 1) from None
+        try:
+            probe = self._breaker is not None and self._breaker.begin()
+        except RemoteDown:
+            self._door.unused(ticket)
+            raise
+        attempt = Attempt("given_up")
+        try:
+            attempt = await self._once(body)
+        finally:
+            self.tally.count(attempt.outcome)
+            if self._breaker is not None:
+                self._breaker.end(probe, attempt.alive)
+                self.tally.breaker = self._breaker.state
+            if attempt.outcome == "unreachable":
+                self._door.unused(ticket)
+            else:
+                self._door.leave(ticket, attempt.retry_after or 0.0)
+        return attempt
+
+    async def _once(self, body: bytes) -> Attempt:
+        if self._transport is None:
             raise BackendFailed(f"{self._name} was not started.")
         try:
-            async with self._client.stream("POST", self._address, content=body) as reply:
-                said = await self._read(reply)
+            async with asyncio.timeout(self._attempt_s):
+                # No client is around the transport: it would take three times as long, and could only follow redirects.
+                reply = await self._transport.handle_async_request(
+                    httpx.Request("POST", self._url, headers=self._headers, content=body, extensions=PATIENCE)
+                )
+                try:
+                    said = await self._read(reply)
+                finally:
+                    await reply.aclose()
         except httpx.HTTPError as exc:
-            log.warning("remote unreachable", extra={"backend": self._name, "reason": f"{type(exc).__name__}: {exc}"})
-            raise _Again(RemoteFailed(f"{self.host} can't be reached ({type(exc).__name__}).")) from exc
-        if reply.status_code == httpx.codes.OK:
-            try:
-                return json.loads(said)
-            except (ValueError, RecursionError) as exc:
-                self._log(reply, said)
-                raise RemoteFailed(f"{self.host} answered with something that is no JSON. Is it the scoring address?") from exc
-        self._log(reply, said)
-        raise self._refused(reply)
+            reason = self._shown(f"{type(exc).__name__}: {exc}")
+            log.warning("remote unreachable", extra={"backend": self._name, "reason": reason})
+            return broken(self._address, exc)
+        except TimeoutError:
+            log.warning("remote did not answer", extra={"backend": self._name, "seconds": self._attempt_s})
+            error = RemoteTimedOut(f"{self.host} did not answer within {self._attempt_s:g} s.")
+            return Attempt("timed_out", error=error, again=True)
+        if said is None:
+            return Attempt("failed", error=RemoteFailed(f"{self.host} answered with more than {MAX_REPLY_BYTES:,} bytes."))
+        attempt = judge(self._address, reply, said, self._explain)
+        if attempt.error is not None:
+            shown = self._shown(said.decode("utf-8", "replace"))
+            log.warning("remote refused", extra={"backend": self._name, "status": reply.status_code, "said": shown})
+        return attempt
 
-    async def _read(self, reply: httpx.Response) -> bytes:
+    @staticmethod
+    async def _read(reply: httpx.Response) -> bytes | None:
+        """The body, None if it is too large."""
         said = b""
         async for chunk in reply.aiter_bytes():
             said += chunk
             if len(said) > MAX_REPLY_BYTES:
-                raise RemoteFailed(f"{self.host} answered with more than {MAX_REPLY_BYTES:,} bytes.")
+                return None
         return said
-
-    def _refused(self, reply: httpx.Response) -> "RemoteFailed | _Again":
-        status = reply.status_code
-        hint = self._hints.get(status, "The log has its words.")
-        retry_after = _retry_after(reply.headers.get("Retry-After"))
-        if status == httpx.codes.TOO_MANY_REQUESTS:
-            seconds = math.ceil(retry_after or 1)
-            return _Again(RemoteBusy(f"{self.host} takes no more for now (429). Try again in {seconds} s.", seconds), retry_after)
-        if reply.has_redirect_location:
-            target = host_of(urljoin(self._address, reply.headers["Location"]))
-            return RemoteFailed(f"{self.host} sends on to {target} ({status}), where the key is not sent. {hint}")
-        failed = RemoteFailed(f"{self.host} answered with status {status}. {hint}")
-        again = status == httpx.codes.REQUEST_TIMEOUT or status >= httpx.codes.INTERNAL_SERVER_ERROR
-        return _Again(failed, retry_after) if again else failed
 
     def _failed(self, error: Failed) -> Failed:
         self.state, self.reason = "failing", str(error)
         return error
 
-    def _log(self, reply: httpx.Response, said: bytes) -> None:
-        described = {"backend": self._name, "status": reply.status_code, "said": self._shown(said.decode("utf-8", "replace"))}
-        log.warning("remote refused", extra=described)
-
     def _shown(self, text: str) -> str:
         return " ".join(text.replace(self._secret, "***").split())[:SAID_CHARACTERS]
 
 
-class _Again(Exception):
-    """It may go better next time; if there is none, `error` is what the caller gets."""
-
-    def __init__(self, error: RemoteFailed | RemoteBusy, retry_after: float | None = None) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.retry_after = retry_after
-
-
-def _pause(attempt: int, retry_after: float | None) -> float:
-    """Seconds before the next attempt."""
-    pause = min(MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (attempt - 1))
-    return max(retry_after or 0.0, pause * random.uniform(0.5, 1.0))  # noqa: S311  # so that callers don't come back together
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for, in either of its forms (RFC 9110, 10.2.3)."""
-    if value is None:
-        return None
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):  # no date, or one without a time zone
-        return None
+def _way_out(address: SplitResult) -> httpx.AsyncBaseTransport:
+    """Through the proxy that the environment names for an address, if it does; to this machine's loopback none has a way."""
+    host = address.hostname or ""
+    proxies = {} if is_loopback(host) or proxy_bypass(host) else getproxies()
+    proxy = proxies.get(address.scheme) or proxies.get("all")
+    return httpx.AsyncHTTPTransport(proxy=proxy) if proxy else Wire(MAX_REPLY_BYTES)

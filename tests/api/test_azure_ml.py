@@ -100,7 +100,7 @@ def test_what_goes_wrong_there_has_a_status_of_its_own(home: Path, there: Endpoi
         assert classify().status_code == 200, "the second attempt"
         there.script.append(Reply(307, headers={"Location": elsewhere.url}))
         assert problem_of(classify()) == "remote-failed"
-        there.script.append(Reply(body="null"))
+        there.script.append(Reply(body="[]"))
         assert problem_of(classify()) == "remote-failed"
         assert elsewhere.asked == []
         assert server.backend("azure_ml")["counters"] == {"answered": 1, "failed": 3, "refused": 1}

@@ -20,18 +20,30 @@ from service.plans import PlanBook
 from service.settings import load_settings
 from service.tuning import Plan
 from tests.support.azure_endpoint import KEY, endpoint
+from tests.support.custom_vision.accounts import serving_account
+from tests.support.custom_vision.state import PREDICTION_KEY, Account
 from tests.support.images import encoded, plain
 from tests.support.models import tiny_model
 
 
-@pytest.fixture(params=["onnx", "fake", "azure_ml"])
+@pytest.fixture(params=["onnx", "fake", "azure_ml", "custom_vision"])
 async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend[Any]]:
     labels = ["dark", "grey", "bright"]
-    tiny_model(tmp_path, name="onnx", labels=labels)
-    with endpoint(labels) as remote:
+    tiny_model(tmp_path / "store", name="onnx", labels=labels)
+    account = Account()
+    project = account.published(labels)
+    with endpoint(labels) as remote, serving_account(account, factor=50) as cloud:
         elsewhere = {"endpoint": remote.url, "key": KEY, "labels": labels}
-        settings = load_settings(models_dir=tmp_path, device="cpu", fake={"labels": labels}, azure_ml=elsewhere)
-        load = finder(Repository(tmp_path), settings, 2, PlanBook(tmp_path / "plans", 2))()[request.param][0].load
+        there = {"endpoint": cloud.url, "key": PREDICTION_KEY, "project": project.id, "published_name": "production"}
+        settings = load_settings(
+            models_dir=tmp_path / "store",
+            data_dir=tmp_path / "data",
+            device="cpu",
+            fake={"labels": labels},
+            azure_ml=elsewhere,
+            custom_vision=there | {"labels": labels, "rate": 1000},
+        )
+        load = finder(Repository(tmp_path / "store"), settings, 2, PlanBook(tmp_path / "plans", 2))()[request.param][0].load
         assert load is not None
         backend = load(None)
         await backend.start()

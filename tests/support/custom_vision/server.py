@@ -1,4 +1,4 @@
-"""The stand-in as a server: in a thread of the test, or by itself with `python -m tests.support.custom_vision.server`."""
+"""The stand-in as a server: in a thread of the test."""
 
 import socket
 import threading

@@ -13,6 +13,7 @@ import pytest
 
 from service.backends.azure_ml import HINTS
 from service.backends.remote import MAX_ATTEMPTS, MAX_REPLY_BYTES, Remote
+from service.backends.replies import by_status
 from service.errors import BackendFailed, RemoteBusy, RemoteFailed, RemoteTimedOut
 from tests.support.azure_endpoint import KEY, Endpoint, Reply, endpoint
 from tests.support.images import plain
@@ -44,8 +45,7 @@ async def remote(address: str, *, pauses: Pauses | None = None, key: str = KEY, 
         {"Authorization": f"Bearer {key}"},
         secret=key,
         timeout_s=timeout_s,
-        max_in_flight=2,
-        hints=HINTS,
+        explain=by_status(HINTS),
         wait=Pauses() if pauses is None else pauses,
     )
     found.open()
@@ -194,6 +194,6 @@ async def test_a_caller_that_is_cancelled_leaves_the_pool_usable(there: Endpoint
 
 
 async def test_one_that_was_not_opened_says_so() -> None:
-    found = Remote("x", "https://x", {}, secret="k", timeout_s=1, max_in_flight=1, hints={})
+    found = Remote("x", "https://x", {}, secret="k", timeout_s=1, explain=by_status({}))
     with pytest.raises(BackendFailed, match="not started"):
         await found.ask(plain(0))

@@ -13,6 +13,7 @@ from prometheus_client import generate_latest
 from pythonjsonlogger.json import JsonFormatter
 
 from service.domain import Batch, Identity, Timings
+from service.tally import Tally
 from service.telemetry import FLUSH_AT, Metrics, configure_logging, milliseconds, server_timing
 
 CNN = Identity("cnn", "onnx", "2", "int8", "CPUExecutionProvider", ("sea", "forest"))
@@ -69,7 +70,7 @@ def test_a_batch_is_counted_by_its_size_its_release_and_its_outcome() -> None:
 def test_a_backend_is_told_of_with_its_provider_and_its_queue_at_the_time_of_asking() -> None:
     metrics = Metrics()
     held = [3]
-    metrics.watch(lambda: [(CNN, held[0])])
+    metrics.watch(lambda: [(CNN, held[0], None)])
     labels = {"backend": "cnn", "version": "2"}
     provider = {"precision": "int8", "provider": "CPUExecutionProvider"}
     assert value(metrics, "parallax_backend_provider_info", **labels, **provider) == 1
@@ -78,10 +79,26 @@ def test_a_backend_is_told_of_with_its_provider_and_its_queue_at_the_time_of_ask
     assert value(metrics, "parallax_queue_requests", **labels) == 5
 
 
+def test_calls_to_elsewhere_are_counted_once_however_often_someone_asks() -> None:
+    metrics = Metrics()
+    tally = Tally(usd_per_call=0.5, month_calls=7, breaker="open")
+    metrics.watch(lambda: [(CNN, 0, tally)])
+    for asked in (1, 2):
+        for outcome in ("answered", "unreachable"):
+            tally.count(outcome)
+        tally.retries += 1
+        for _ in range(2):
+            assert value(metrics, "parallax_remote_calls_total", backend="cnn", outcome="answered") == asked
+        assert value(metrics, "parallax_remote_retries_total", backend="cnn") == asked
+        assert value(metrics, "parallax_remote_usd_total", backend="cnn") == asked / 2, "what was never sent costs nothing"
+    assert value(metrics, "parallax_remote_month_calls", backend="cnn") == 7
+    assert value(metrics, "parallax_remote_breaker_open", backend="cnn") == 1
+
+
 def test_a_version_that_is_served_no_longer_is_told_of_no_longer() -> None:
     metrics = Metrics()
     served = {"2": 3, "1": 1}
-    metrics.watch(lambda: [(replace(CNN, version=version), held) for version, held in served.items()])
+    metrics.watch(lambda: [(replace(CNN, version=version), held, None) for version, held in served.items()])
     assert value(metrics, "parallax_queue_requests", backend="cnn", version="2") == 3
     served = {"3": 2, "1": 4}
     told = {
@@ -101,7 +118,7 @@ def test_a_version_that_is_served_no_longer_is_told_of_no_longer() -> None:
 def test_a_version_that_comes_back_on_another_provider_has_one_provider() -> None:
     metrics = Metrics()
     provider = "CPUExecutionProvider"
-    metrics.watch(lambda: [(replace(CNN, provider=provider), 5)])
+    metrics.watch(lambda: [(replace(CNN, provider=provider), 5, None)])
     list(metrics.registry.collect())
     provider = "CUDAExecutionProvider"
     (info,) = [family for family in metrics.registry.collect() if family.name == "parallax_backend_provider_info"]
