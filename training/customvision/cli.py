@@ -35,7 +35,7 @@ def customvision() -> None:
     """Azure Custom Vision, which ends on 25 September 2028: fill a project, train, publish, score, and take everything home.
 
     The training resource is PARALLAX_CUSTOM_VISION_TRAINING_ENDPOINT with PARALLAX_CUSTOM_VISION_TRAINING_KEY; the resource for
-    predictions is PARALLAX_CUSTOM_VISION__ENDPOINT with PARALLAX_CUSTOM_VISION__KEY, as `parallax serve` has it. No option takes a key.
+    predictions is PARALLAX_CUSTOM_VISION__ENDPOINT with PARALLAX_CUSTOM_VISION__KEY, as for `parallax serve`. A key is no option.
     """
 
 

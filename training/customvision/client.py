@@ -1,11 +1,12 @@
 """Microsoft's SDK, with its traps closed, and every way in which a call of it can fail as one error of ours.
 
-Closed here, for version 3.1.1 on msrest 0.7.1: it follows a redirect and sends key and image along to any host; it waits 4.8 s on
-a refused connection and retries nothing else; it raises a bare TypeError, and loses the status, where a failure has no body; it
-lets a proxy of the environment in between even on loopback.
+Closed here, for version 3.1.1 on msrest 0.7.1: it follows a redirect and sends key and image along to any host; it waits 4.8 s
+on a refused connection and tries no POST again; it raises a bare TypeError where a failure has no body, and urllib3's own error where
+a GET is told 500, and loses the status both times; it lets a proxy of the environment in between even on loopback.
 """
 
 import json
+import logging
 import random
 import re
 import threading
@@ -61,6 +62,7 @@ class Service:
         client.config.hooks.append(self._note)
         client.config.redirect_policy.allow = False
         client.config.retry_policy.retries = 0
+        client.config.retry_policy.policy.status_forcelist = frozenset()  # else a GET's status gets lost in a RetryError
         if access.local:
             client.config.proxies.use_env_settings = False
 
@@ -159,6 +161,7 @@ def prediction_service(access: Access, rate: Rate) -> Service:
 @contextmanager
 def sdk() -> Iterator[None]:
     """Say what to install if the SDK is not there."""
+    logging.getLogger("msrest").setLevel(logging.WARNING)  # below that it writes what services answer, whatever is in it
     try:
         yield
     except ImportError as exc:

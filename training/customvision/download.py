@@ -11,6 +11,7 @@ from training.customvision.access import check_address, is_loopback
 from training.customvision.client import ServiceError
 
 ATTEMPTS = 4
+PAUSE_S = 0.5
 
 
 class Downloads:
@@ -71,7 +72,7 @@ class Downloads:
                 return
             if attempt == ATTEMPTS or (error.status is not None and error.status != 429 and error.status < 500):
                 raise error
-            self._sleep(0.5 * 2 ** (attempt - 1))
+            self._sleep(PAUSE_S * 2 ** (attempt - 1))
 
 
 def _refused(address: str, what: str, status: int) -> ServiceError:

@@ -75,7 +75,7 @@ def _unpack(archive: Path, target: Path) -> list[str]:
                 parts = PurePosixPath(one.filename.replace("\\", "/"))
                 if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
                     raise UsageError(f"{archive.name} holds {one.filename!r}, which leads out of it: it is no honest export")
-            network = _one(archive, members, lambda name: name.endswith(".onnx"), "an ONNX file")
+            network = _one(archive, members, lambda name: name.endswith(".onnx"), "ONNX file")
             labels = _one(archive, members, lambda name: name == "labels.txt", "labels.txt")
             if network.file_size > MAX_MODEL_BYTES or labels.file_size > MAX_LABELS_BYTES:
                 raise UsageError(f"{archive.name}: its files are larger than those of an export can be")
