@@ -15,6 +15,7 @@ from tests.unit.training.customvision.conftest import Cloud
 from training.customvision import score as module
 from training.customvision.answers import report
 from training.customvision.client import ServiceError
+from training.customvision.limits import Limits
 from training.customvision.score import score
 
 LEARNT = labelled({"dark": 6, "grey": 6, "bright": 6}, width=16, height=16)
@@ -154,7 +155,7 @@ def test_a_month_of_the_free_tier_is_not_spent_on_a_half(
     cloud: Cloud, ask: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = write_folder(tmp_path / "test", labelled({"dark": 2, "bright": 2}, width=16, height=16))
-    limits = module.LIMITS["F0"].__class__(5000, 50, 10, 2, 2, 3)
+    limits = Limits(5000, 50, 10, 2, 2, 3)
     monkeypatch.setattr(module, "LIMITS", {"F0": limits})
     with pytest.raises(UsageError, match="4 images are to be scored; tier F0 answers 3 a month"):
         ask(source, tier="F0")
