@@ -1,8 +1,8 @@
 """Microsoft's SDK, with its traps closed, and every way in which a call of it can fail as one error of ours.
 
-Closed here, for version 3.1.1 on msrest 0.7.1: it follows a redirect and sends key and image along to any host; it waits 4.8 s
-on a refused connection and tries no POST again; it raises a bare TypeError where a failure has no body, urllib3's own error where a
-GET is told 500, and loses the status both times; it lets a proxy of the environment in between even on loopback.
+Closed here, for version 3.1.1 on msrest 0.7.1. It follows a redirect, and takes key and image along. It waits 4.8 s on a refused
+connection, and tries no POST again. It raises a bare TypeError where a failure has no body, urllib3's own error where a GET is
+told 500, and loses the status both times. It lets a proxy of the environment in between even on loopback.
 """
 
 import json
