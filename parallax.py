@@ -12,6 +12,7 @@ from models.errors import ParallaxError
 from service.cli import serve
 from training.azureml.cli import azureml_app
 from training.cli import export, train_app
+from training.customvision.cli import customvision_app
 from training.store_cli import mount
 from training.sweep.cli import mount as mount_automl
 
@@ -22,6 +23,7 @@ TRAINING_COMMANDS = {
     "models import": "onnx",
     "models push": "mlflow",
     "models pull": "mlflow",
+    "customvision": "msrest",
 }
 """With a package that only the environment for training has."""
 
@@ -53,6 +55,7 @@ mount_automl(train_app)
 app.add_typer(train_app, name="train")
 app.command()(export)
 app.add_typer(azureml_app, name="azureml")
+app.add_typer(customvision_app, name="customvision")
 mount(models_app)
 app.add_typer(models_app, name="models")
 

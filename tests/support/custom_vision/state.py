@@ -1,5 +1,6 @@
 """What the stand-in's account holds. The server changes it on its event loop; a test may look, and prepare, before it asks."""
 
+import hashlib
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -58,6 +59,11 @@ class StoredImage:
     id: str = field(default_factory=new_id)
     created: str = field(default_factory=now)
 
+    @property
+    def digest(self) -> str:
+        """What the service knows a copy by."""
+        return hashlib.sha256(self.data).hexdigest()
+
 
 @dataclass
 class Iteration:
@@ -72,6 +78,14 @@ class Iteration:
     tags: list[str] = field(default_factory=list)
     """Ids of those that it was trained with."""
     exports: list[dict[str, object]] = field(default_factory=list)
+    means: list[list[float]] = field(default_factory=list)
+    """What training found: the mean colour of each of its tags, RGB 0..255."""
+    domain: str = GENERAL_COMPACT
+    budget_hours: int = 0
+    looks: int = 0
+    """How often it is still seen in training."""
+    learnt_from: frozenset[tuple[str, tuple[str, ...]]] = frozenset()
+    """Images with their tags, by id."""
 
 
 @dataclass
@@ -94,6 +108,8 @@ class Account:
 
     tier: Tier = "S0"
     projects: dict[str, Project] = field(default_factory=dict)
+    artifacts: dict[str, bytes] = field(default_factory=dict)
+    """Exported zips, by their names in the storage account."""
 
     def published(self, labels: Sequence[str], name: str = "production", classifier: Classifier | None = None) -> Project:
         """A project with one published iteration, ready to be asked: by default it goes by brightness, darkest tag first."""
