@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from starlette.applications import Starlette
 from typer.testing import CliRunner
 
 import parallax
-from tests.support.custom_vision.one_route import one_route
+from tests.support.custom_vision.accounts import both
 from tests.support.custom_vision.script import Script
 from tests.support.custom_vision.server import serving as standing_in
 from tests.support.custom_vision.state import PREDICTION_KEY, TRAINING_KEY, Account
-from tests.support.custom_vision.training import training_routes
 from tests.support.images import labelled, write_folder, write_zip
 from tests.support.server import serving
 
@@ -42,7 +40,7 @@ class Cloud:
 @pytest.fixture
 def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     account, script = Account(), Script(looks=1)
-    with standing_in(Starlette(routes=[*training_routes(account, script), one_route(account, script)])) as url:
+    with standing_in(both(account, script)) as url:
         for name, value in {
             "PARALLAX_CUSTOM_VISION_TRAINING_ENDPOINT": url,
             "PARALLAX_CUSTOM_VISION_TRAINING_KEY": TRAINING_KEY,

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from models.cli_options import SeveralValues
+from models.sources import local
 from models.workspace import data_dir
-from training.cli import _local
 from training.customvision.access import PREDICTION_RESOURCE, PROJECT, PUBLISHED_NAME, prediction_access, said
 from training.customvision.cli_home import mount
 from training.customvision.cli_options import (
@@ -61,7 +61,7 @@ def upload(
     from training.customvision.upload import upload as send
     from training.progress import bar
 
-    sources = _local(data)
+    sources = local(data)
     service = training_resource(endpoint, key_file, chosen := tier_of(tier))
     with bar("images") as progress:
         task = progress.add_task("read", total=total(sources))
@@ -183,7 +183,7 @@ def score(
     limits = LIMITS[chosen]
     per_second = rate or (limits.stored_prediction_rate if store else limits.prediction_rate)
     service = prediction_service(prediction_access(endpoint, key_file), Rate(per_second))
-    sources = _local(test)
+    sources = local(test)
     project_id = said(project, PROJECT, "--project")
     published = said(name, PUBLISHED_NAME, "--name")
     with bar("images") as progress:

@@ -8,6 +8,7 @@ import typer
 from models.cli_options import SeveralValues
 from models.workspace import models_dir
 from training.cli import Store, _checked
+from training.customvision.cli_compare import compare
 from training.customvision.cli_options import (
     Endpoint,
     IterationName,
@@ -99,3 +100,4 @@ def mount(app: typer.Typer) -> None:
     app.command()(export)
     app.command("import", cls=SeveralValues)(import_export)
     app.command("pull-images")(pull_images)
+    app.command()(compare)

@@ -9,8 +9,10 @@ from starlette.routing import BaseRoute, Mount
 
 from tests.support.custom_vision.faults import Faults
 from tests.support.custom_vision.prediction import Predictions
+from tests.support.custom_vision.script import Script
 from tests.support.custom_vision.server import serving
 from tests.support.custom_vision.state import Account
+from tests.support.custom_vision.training import training_routes
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,11 @@ def app(predictions: Predictions, more: Sequence[BaseRoute] = (), base: str = ""
     """An application with the prediction routes, and others that come before them. `base`: a path before all."""
     routes = [*more, *predictions.routes]
     return Starlette(routes=[Mount(base, routes=routes)] if base else routes)
+
+
+def both(account: Account, script: Script) -> Starlette:
+    """Training and prediction of one account under one test's play, as fast as one likes."""
+    return app(Predictions(account, factor=1000, interferes=script.interferes), training_routes(account, script))
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import bisect
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from urllib.parse import unquote
@@ -46,6 +46,8 @@ class Predictions:
     faults: Faults = field(default_factory=Faults)
     retry_after: bool = False
     """Send the header beside the words of a 429."""
+    interferes: Callable[[Request], Response | None] = lambda _request: None
+    """Asked first; what it gives is the answer, and the request does not count as one of a prediction."""
     asked: list[Asked] = field(default_factory=list)
 
     @property
@@ -69,6 +71,8 @@ class Predictions:
         return self.factor * (2 if self.account.tier == "F0" else 10 if store else 20)
 
     async def _answer(self, request: Request) -> Response:
+        if (stop := self.interferes(request)) is not None:
+            return stop
         at = time.monotonic()
         body = await request.body()
         image = _image(request.headers.get("content-type", ""), body)

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from starlette.applications import Starlette
 
-from tests.support.custom_vision.one_route import one_route
+from tests.support.custom_vision.accounts import both
 from tests.support.custom_vision.script import Script
 from tests.support.custom_vision.server import serving
 from tests.support.custom_vision.state import PREDICTION_KEY, TRAINING_KEY, Account, Iteration, Project, StoredImage, Tag
-from tests.support.custom_vision.training import learn, training_routes
+from tests.support.custom_vision.training import learn
 from training.customvision.access import Access
 from training.customvision.client import Service, prediction_service, training_service
 from training.customvision.rate import Rate
@@ -82,7 +81,7 @@ class Cloud:
 def clouds(script: Script | None = None) -> Iterator[Cloud]:
     """One more."""
     account, play = Account(), script or Script()
-    with serving(Starlette(routes=[*training_routes(account, play), one_route(account, play)])) as url:
+    with serving(both(account, play)) as url:
         yield Cloud(account, play, url)
 
 
