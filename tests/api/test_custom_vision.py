@@ -112,6 +112,9 @@ def test_keys_of_ours_are_taken_too_and_none_is_not_enough(home: Path) -> None:
         # the header means nothing elsewhere
         elsewhere = client.post("/v1/classify", content=plain(0), headers={"Prediction-Key": "a-key-of-sixteen-or-more"})
         assert elsewhere.status_code == 401
+        client.post(ROUTE, content=plain(0), headers={"Prediction-Key": "a-wrong-key-of-somebody"})
+        metrics = client.get("/metrics", headers={"X-API-Key": "a-key-of-sixteen-or-more"}).text
+    assert not any(key in text for key in ("a-key-of-sixteen", "a-wrong-key") for text in (server.text, metrics))
 
 
 class Pictures:

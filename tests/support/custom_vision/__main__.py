@@ -9,7 +9,9 @@ import uvicorn
 from tests.support.custom_vision.accounts import app
 from tests.support.custom_vision.faults import Faults, parsed
 from tests.support.custom_vision.prediction import Predictions
-from tests.support.custom_vision.state import PREDICTION_KEY, Account
+from tests.support.custom_vision.script import Script
+from tests.support.custom_vision.state import PREDICTION_KEY, TRAINING_KEY, Account
+from tests.support.custom_vision.training import training_routes
 
 
 def main(
@@ -21,14 +23,19 @@ def main(
     name: Annotated[str, typer.Option(help="The published name.")] = "production",
     port: Annotated[int, typer.Option(help="To listen on.")] = 5001,
 ) -> None:
-    """Serve one published iteration that goes by brightness, until it is stopped; then tell what it was asked."""
+    """Serve one published iteration that goes by brightness, and an empty training resource, until it is stopped.
+
+    Then tell what it was asked.
+    """
     account = Account(tier="F0" if tier == "F0" else "S0")
     project = account.published(label, name)
     predictions = Predictions(account, factor=factor, faults=Faults(parsed(fault or []), seed))
     settings = {"ENDPOINT": f"http://127.0.0.1:{port}", "KEY": PREDICTION_KEY, "PROJECT": project.id, "PUBLISHED_NAME": name}
-    for key, value in settings.items():
-        print(f"export PARALLAX_CUSTOM_VISION__{key}={value}", flush=True)
-    uvicorn.run(app(predictions), port=port, log_level="warning")
+    training = {"ENDPOINT": f"http://127.0.0.1:{port}", "KEY": TRAINING_KEY}
+    lines = [f"PARALLAX_CUSTOM_VISION__{key}={value}" for key, value in settings.items()]
+    lines += [f"PARALLAX_CUSTOM_VISION_TRAINING_{key}={value}" for key, value in training.items()]
+    print(*(f"export {line}" for line in lines), sep="\n", flush=True)
+    uvicorn.run(app(predictions, training_routes(account, Script())), port=port, log_level="warning")
     counted = {"asked": len(predictions.asked), "predicted": len(predictions.predicted), "busiest": predictions.busiest_second}
     print(json.dumps(counted), flush=True)
 
