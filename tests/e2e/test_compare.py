@@ -63,13 +63,16 @@ def test_a_plain_folder_tells_how_far_they_agree(tmp_path: Path, photos: Path) -
 def test_a_key_is_sent_and_who_is_missing_is_said(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_model(tmp_path / "store", labels=LABELS)
     tiny_model(tmp_path / "store", "other", labels=LABELS)
+    tiny_model(tmp_path / "store", "strangers", labels=["cat", "dog"])
     with serving(tmp_path, api_keys="me:a-key-of-sixteen-or-more") as server:
         where = ("--sample", photos, "--server", server.url, "--out", tmp_path / "report.json")
         with pytest.raises(UsageError, match="PARALLAX_API_KEY"):
             compare("--cloud", "tiny", "--backend", "other", *where)
         monkeypatch.setenv("PARALLAX_API_KEY", "a-key-of-sixteen-or-more")
         assert "agree on" not in compare("--cloud", "tiny", "--backend", "other", *where)  # labelled: a verdict on accuracy
-        with pytest.raises(UsageError, match="no backend 'nobody'; it has other, tiny"):
+        with pytest.raises(UsageError, match="no backend 'nobody'; it has other, strangers, tiny"):
             compare("--cloud", "tiny", "--backend", "nobody", *where)
+        with pytest.raises(UsageError, match="no label in common: dark, grey, bright and cat, dog"):
+            compare("--cloud", "tiny", "--backend", "strangers", *where)
     with pytest.raises(UsageError, match="is not there"):
         compare("--cloud", "tiny", "--backend", "other", *where)

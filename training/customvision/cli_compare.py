@@ -59,6 +59,9 @@ def compare(
     chosen = set(random.Random(seed).sample(range(count), min(limit or count, count)))  # noqa: S311  # no secret
     with Duel(server, os.environ.get(KEY, ""), cloud, backend) as duel, bar("images") as progress:
         rented, ours = duel.backends()
+        labels = [one.get("labels") or [] for one in (rented, ours)]
+        if all(labels) and not set.intersection(*map(set, labels)):
+            raise UsageError(f"the two have no label in common: {', '.join(labels[0])} and {', '.join(labels[1])}")
         task = progress.add_task("compare", total=len(chosen))
         rounds: list[Round] = []
         for one in in_parallel(duel.ask, (image for number, image in enumerate(images) if number in chosen), workers):
