@@ -2,6 +2,6 @@
 
     rows -> measure.measure -> results.Scoring -> tables.print_scoring, report.render
 
-Pure functions without a store or a server, so that every way to run a job (the service, the command line, a cluster) is judged by the
-same ones. Each measure is defined in docs/measures.md. Nothing heavy is imported before it is used.
+Pure functions without a store or a server, so that every way to run a job (the service, the command line, a cluster) is judged
+by the same ones. Each measure is defined in docs/measures.md. Nothing heavy is imported before it is used.
 """

@@ -1,8 +1,8 @@
 """What the article measured in January 2023, to stand beside what a run on the same pictures measures.
 
-Tomas Kubica, AI v Azure prakticky: AutoML v. Custom Vision v. TensorFlow, on the Intel scenes. It names accuracies, training times and
-costs; nothing else was measured. The set that it names them of is the official test set of 3,000 images, on which three of the four ways
-also stopped their training or chose their model: that flatters them.
+Tomas Kubica, AI v Azure prakticky: AutoML v. Custom Vision v. TensorFlow, on the Intel scenes. It names accuracies, training
+times and costs; nothing else was measured. The images are the official test set's 3,000, on which three of the four ways also
+stopped their training or chose their model: that flatters them.
 """
 
 from collections.abc import Collection

@@ -13,7 +13,9 @@ def charts(result: Scoring) -> dict[str, Any]:
     judged = [(number, one) for number, one in enumerate(result.backends) if one.quality]
     return {
         "latency": [{**_judged(number, one), **_times(one.latency.total)} for number, one in judged if one.latency],
-        "cost": [{**_judged(number, one), "x": one.cost.usd_per_1000} for number, one in judged if one.cost and one.cost.usd_per_1000],
+        "cost": [
+            {**_judged(number, one), "x": one.cost.usd_per_1000} for number, one in judged if one.cost and one.cost.usd_per_1000
+        ],
         "calibration": [_calibration(number, one) for number, one in judged],
         "distribution": [
             {**_of(number, one), "x": one.latency.quantiles_ms} for number, one in enumerate(result.backends) if one.latency
@@ -46,4 +48,7 @@ def _calibration(number: int, one: BackendResult) -> dict[str, Any]:
 
 
 def _accuracies(values: Sequence[Accuracy]) -> dict[str, list[float]]:
-    return {name: [getattr(value, field) * 100 for value in values] for name, field in (("y", "value"), ("low", "low"), ("high", "high"))}
+    return {
+        name: [getattr(value, field) * 100 for value in values]
+        for name, field in (("y", "value"), ("low", "low"), ("high", "high"))
+    }

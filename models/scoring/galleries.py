@@ -60,13 +60,16 @@ def _mistakes(backend: str, answers: Iterable[Answer], shown: int) -> Gallery:
 
 def _gallery(chosen: Sequence[tuple[float, Answers]], shown: int) -> Gallery:
     """Those with the least number first; of equal ones, by their paths."""
-    best = nsmallest(shown, ((number, next(iter(image.values())).image, image) for number, image in chosen), key=lambda one: one[:2])
+    best = nsmallest(
+        shown, ((number, next(iter(image.values())).image, image) for number, image in chosen), key=lambda one: one[:2]
+    )
     return Gallery(total=len(chosen), exhibits=tuple(_exhibit(path, image) for _, path, image in best))
 
 
 def _exhibit(path: str, image: Answers) -> Exhibit:
     label = next(iter(image.values())).label
     claims = tuple(
-        Claim(backend=backend, predicted=str(answer.predicted), probability=answer.probability) for backend, answer in image.items()
+        Claim(backend=backend, predicted=str(answer.predicted), probability=answer.probability)
+        for backend, answer in image.items()
     )
     return Exhibit(image=path, label=label, claims=claims)

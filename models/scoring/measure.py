@@ -55,7 +55,9 @@ def _result(facts: BackendFacts, known: Mapping[str, Answer], own: Sequence[str]
 def _labels(answers: Mapping[str, Mapping[str, Answer]], own: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """Every label that a backend knows, in the first one's order, then those that only images or answers have."""
     known = dict.fromkeys(label for labels in own.values() for label in labels)
-    rest = {word for answer in _all(answers) for word in (answer.label, answer.predicted) if word is not None and word not in known}
+    rest = {
+        word for answer in _all(answers) for word in (answer.label, answer.predicted) if word is not None and word not in known
+    }
     return (*known, *sorted(rest))
 
 

@@ -23,8 +23,9 @@ def _unfinished(run: RunFacts, results: Sequence[BackendResult]) -> Iterator[str
     if run.state == "succeeded":
         return
     counts = words.listed([f"{one.images:,} by {one.name}" for one in results]) if results else "none"
+    state = "was cancelled" if run.state == "cancelled" else run.state if run.state == "failed" else f"is {run.state}"
     yield (
-        f"The run {'was cancelled' if run.state == 'cancelled' else f'is {run.state}'}{f' ({run.reason})' if run.reason else ''}: "
+        f"The run {state}{f' ({run.reason})' if run.reason else ''}: "
         f"of {run.images:,} images there are rows of {counts}. All figures are of those."
     )
 
@@ -46,14 +47,16 @@ def _doubted(galleries: Galleries) -> Iterator[str]:
 
 
 def _calibration(results: Sequence[BackendResult]) -> Iterator[str]:
-    for one in results:
-        excess = one.quality.calibration.overconfidence if one.quality else 0.0
-        if one.quality and abs(excess) >= 0.03 and one.quality.calibration.error >= 0.03:
-            how = "surer than it should be" if excess > 0 else "less sure than it could be"
-            yield (
-                f"{one.name} is {how}, by {abs(excess) * 100:.0f} points on average: "
-                "its probabilities are no measure of how often it is right."
-            )
+    off = [(one.name, one.quality.calibration) for one in results if one.quality and one.quality.calibration.error >= 0.03]
+    for sign, how in ((1, "surer than it should be"), (-1, "less sure than it could be")):
+        named = [
+            f"{name} is {how} by {abs(found.overconfidence) * 100:.0f} points"
+            for name, found in off
+            if sign * found.overconfidence >= 0.03
+        ]
+        if named:
+            rest = [name.replace(f" is {how} by", " by") for name in named[1:]]
+            yield f"{words.listed([named[0], *rest])}, on average: a probability of it is not how often it is right."
 
 
 def _break_even(results: Sequence[BackendResult]) -> Iterator[str]:
@@ -63,8 +66,8 @@ def _break_even(results: Sequence[BackendResult]) -> Iterator[str]:
         if one.facts.usd_per_call and hosted:
             month = max(machine.facts.usd_per_hour or 0 for machine in hosted) * HOURS_A_MONTH
             yield (
-                f"A machine that runs all month for the others costs {words.usd(month)} USD, whatever it does; {one.name} costs that "
-                f"for {month / one.facts.usd_per_call:,.0f} images. With fewer a month, calls are cheaper."
+                f"A machine that runs all month for the others costs {words.usd(month)} USD, whatever it does; {one.name} "
+                f"costs that for {month / one.facts.usd_per_call:,.0f} images. With fewer a month, calls are cheaper."
             )
 
 
@@ -74,10 +77,13 @@ def _reading(run: RunFacts, results: Sequence[BackendResult]) -> Iterator[str]:
         yield f"Costs by the hour are those of a machine that is {at}; an idle one costs the same."
     if run.mode == "throughput" and any(one.latency for one in results):
         yield (
-            "Images were sent as fast as they were taken, so latencies hold the wait for each other: they say nothing of a single "
-            "image's. Mode latency measures that."
+            "Images were sent as fast as they were taken, so latencies hold the wait for each other: they say nothing of a "
+            "single image's. Mode latency measures that."
         )
     sizes = [one.quality.accuracy for one in results if one.quality]
     if sizes:
         half = max(value.high - value.low for value in sizes) / 2
-        yield f"Intervals are 95 %: each accuracy is known to about {half * 100:.1f} points either way; differences on the same images are known better."
+        yield (
+            f"Intervals are 95 %: each accuracy is known to about {half * 100:.1f} points either way; differences on the "
+            "same images are known better."
+        )

@@ -28,7 +28,9 @@ def quality(answers: Iterable[Answer], own: Sequence[str], labels: Sequence[str]
     targets = np.array([number[str(answer.label)] for answer in judged])
     named = np.array([number[str(answer.predicted)] for answer in judged])
     report = statistics.report(targets, named, labels)
-    classes = tuple(_defined(row, sum(column)) for row, column in zip(report.classes, zip(*report.confusion, strict=True), strict=True))
+    classes = tuple(
+        _defined(row, sum(column)) for row, column in zip(report.classes, zip(*report.confusion, strict=True), strict=True)
+    )
     scores = _scores(judged, own, labels)
     return Quality(
         accuracy=report.accuracy,
@@ -44,7 +46,7 @@ def quality(answers: Iterable[Answer], own: Sequence[str], labels: Sequence[str]
 
 
 def top(scores: npt.NDArray[np.float64], targets: npt.NDArray[np.int64], ks: Sequence[int]) -> tuple[TopK, ...]:
-    """How often the label [N] is among the k best of scores [N, classes]; of equal scores, the first label's is better, as served."""
+    """How often the label [N] is among the k best of scores [N, classes]; of equal ones the first is better, as served."""
     of_label = np.take_along_axis(scores, targets[:, None], axis=1)
     before = np.arange(scores.shape[1]) < targets[:, None]
     rank = (scores > of_label).sum(axis=1) + ((scores == of_label) & before).sum(axis=1)
@@ -54,8 +56,8 @@ def top(scores: npt.NDArray[np.float64], targets: npt.NDArray[np.int64], ks: Seq
 def calibration(probability: npt.NDArray[np.float64], right: npt.NDArray[np.bool_], bins: int) -> Calibration:
     """Hold the probabilities [N] of the named labels against how often they are right [N].
 
-    The expected calibration error over bins of equal width: the mean distance of probability and accuracy in a bin, weighted with the
-    bin's images. C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, On Calibration of Modern Neural Networks, ICML 2017,
+    The expected calibration error over bins of equal width: the mean distance of probability and accuracy in a bin, weighted with
+    the bin's images. C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, On Calibration of Modern Neural Networks, ICML 2017,
     arXiv:1706.04599, equation 3, with their 15 bins.
     """
     edges = np.linspace(0, 1, bins + 1)

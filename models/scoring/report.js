@@ -19,32 +19,32 @@
     color: tint, thickness: 1.5, width: 4,
   });
   const axis = (title, more) => ({
-    title: { text: title, standoff: 10 }, gridcolor: ink("--line"), zeroline: false, linecolor: ink("--line"), ticks: "", automargin: true,
+    title: { text: title, standoff: 10, font: { size: 13 } }, gridcolor: ink("--line"), zeroline: false, linecolor: ink("--line"), ticks: "", automargin: true,
     ...more,
   });
-  const log = (title, prefix) => axis(title, { type: "log", dtick: "D1", exponentformat: "none", tickformat: "~r", tickprefix: prefix || "" });
-  const quiet = narrow();
+  const decades = (values) => Math.log10(Math.max(...values) / Math.min(...values));
+  const log = (title, values) => axis(title, {
+    type: "log", dtick: decades(values) > (narrow() ? 1.2 : 2.5) ? 1 : "D2", exponentformat: "none", tickformat: "~r",
+  });
   function narrow() { return matchMedia("(max-width: 40rem)").matches; }
 
   const against = (one, hover, right) => ({
-    x: [one.x], y: one.y, name: one.name, mode: "markers+text", text: [one.name], textposition: "top right", cliponaxis: false,
-    textfont: { color: color(one.color) }, marker: { color: color(one.color), size: 12, symbol: symbol(one.color) },
+    x: [one.x], y: one.y, name: one.name, mode: "markers", cliponaxis: false,
+    marker: { color: color(one.color), size: 12, symbol: symbol(one.color) },
     error_y: errors(one, color(one.color)),
     error_x: right ? { type: "data", symmetric: false, array: [right - one.x], arrayminus: [0], color: color(one.color), thickness: 1, width: 3 } : undefined,
     hovertemplate: `<b>${one.name}</b><br>%{y:.1f} % (${one.low[0].toFixed(1)} to ${one.high[0].toFixed(1)})<br>${hover}<extra></extra>`,
   });
-  const span = (points) => {
-    const values = points.flatMap((one) => [one.x, one.right || one.x]);
-    return [Math.log10(Math.min(...values)) - 0.3, Math.log10(Math.max(...values)) + 0.7];
-  };
+  const reach = (points) => points.flatMap((one) => [one.x, one.right || one.x]);
+  const span = (points) => [Math.log10(Math.min(...reach(points))) - 0.3, Math.log10(Math.max(...reach(points))) + 0.3];
   const plots = {
     latency: () => ({
       data: figures.latency.map((one) => against(one, `half within ${one.x.toPrecision(3)} ms, 99 % within ${one.right.toPrecision(3)} ms`, one.right)),
-      layout: { xaxis: { ...log("ms, half of the answers (bar: up to 99 %)"), range: span(figures.latency) }, yaxis: axis("right, %"), showlegend: false },
+      layout: { xaxis: { ...log("ms, half of the answers (bar: up to 99 %)", reach(figures.latency)), range: span(figures.latency) }, yaxis: axis("right, %") },
     }),
     cost: () => ({
       data: figures.cost.map((one) => against(one, `${one.x.toPrecision(3)} USD per 1,000`)),
-      layout: { xaxis: { ...log("USD per 1,000 images"), range: span(figures.cost) }, yaxis: axis("right, %"), showlegend: false },
+      layout: { xaxis: { ...log("USD per 1,000 images", reach(figures.cost)), range: span(figures.cost) }, yaxis: axis("right, %") },
     }),
     calibration: () => ({
       data: [
@@ -63,7 +63,7 @@
         x: one.x, y: one.x.map((_, i) => i), name: one.name, mode: "lines", line: { color: color(one.color), width: 2 },
         hovertemplate: `<b>${one.name}</b><br>%{y} % within %{x:.3~g} ms<extra></extra>`,
       })),
-      layout: { xaxis: log("ms"), yaxis: axis("answered within, %", { range: [0, 101] }) },
+      layout: { xaxis: log("ms", figures.distribution.flatMap((one) => one.x)), yaxis: axis("answered within, %", { range: [0, 101] }) },
     }),
   };
 
@@ -74,9 +74,9 @@
       const { data, layout } = plot();
       Plotly.react(place, data, {
         paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", height: 340, margin: { l: 50, r: 20, t: 16, b: 48 },
-        font: { family: style().fontFamily, size: quiet ? 12 : 13, color: ink("--ink") },
+        font: { family: style().fontFamily, size: narrow() ? 12 : 13, color: ink("--ink") },
         hoverlabel: { bgcolor: ink("--card"), bordercolor: ink("--line"), font: { color: ink("--ink") } },
-        dragmode: false, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, ...layout,
+        dragmode: false, showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, ...layout,
       }, { displayModeBar: false, responsive: true });
     }
   };

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ import models
 from models.scoring import article, words
 from models.scoring.charts import charts
 from models.scoring.results import BackendResult, Scoring
+from models.scoring.standing import Standing
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -26,7 +28,7 @@ Thumbnail: TypeAlias = Callable[[str], bytes | None]
 """Path of an image in the data set -> a small JPEG of it; None if there is none any more."""
 
 HEADER_POLICY = "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
-"""Content-Security-Policy for whoever serves a report: it runs in an origin of its own. The file itself names its scripts' digests."""
+"""Content-Security-Policy for whoever serves a report: an origin of its own. The file itself names its scripts' digests."""
 
 
 def render(result: Scoring, thumbnail: Thumbnail) -> str:
@@ -46,7 +48,7 @@ def render(result: Scoring, thumbnail: Thumbnail) -> str:
         backends=result.backends,
         names=[one.name for one in result.backends],
         judged=judged,
-        best=max(judged, key=lambda one: one.quality.accuracy.value if one.quality else 0).name if judged else None,
+        leaders=[one.name for one in Standing(result.run.mode, result.backends, result.pairs).leaders] if len(judged) > 1 else [],
         tops=sorted({top.k for one in judged if one.quality for top in one.quality.top}),
         color={one.name: number % COLORS for number, one in enumerate(result.backends)},
         pairs=result.pairs,
@@ -78,6 +80,7 @@ def _environment() -> "Environment":
         "minutes": words.minutes,
         "chance": words.chance,
         "listed": words.listed,
+        "unbroken": _unbroken,
         "mixups": _mixups,
     }
     return environment
@@ -95,7 +98,9 @@ def _plotly() -> tuple[str, str]:
 def _policy(*scripts: str) -> str:
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts if script]
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
-    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    )
 
 
 def _pictures(thumbnail: Thumbnail) -> Callable[[str], str | None]:
@@ -105,6 +110,11 @@ def _pictures(thumbnail: Thumbnail) -> Callable[[str], str | None]:
         return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}" if data else None
 
     return of
+
+
+def _unbroken(text: str) -> str:
+    """A figure stays on a line with its unit."""
+    return re.sub(r"(?<=\d) (?=(?:USD|ms|points|min|h|times)\b|%)|(?<=\bp) (?=[<=])|(?<=[<=]) (?=0)", "\N{NO-BREAK SPACE}", text)
 
 
 def _scale(judged: Sequence[BackendResult]) -> Callable[[float], float]:
@@ -139,5 +149,3 @@ def _mixups(one: BackendResult, shown: int = 3) -> list[tuple[str, str, int]]:
         if i != j and count
     ]
     return sorted(found, key=lambda mixup: -mixup[2])[:shown]
-
-

@@ -7,6 +7,9 @@ from pydantic import Field
 from models.metadata import Accuracy, Change
 from models.scoring.facts import BackendFacts, Frozen, RunFacts
 
+LEVEL = 0.05
+"""What an adjusted p-value must stay below for a difference to count as one."""
+
 
 class TopK(Frozen):
     """How often the label is among the k most probable ones."""
@@ -129,6 +132,11 @@ class PairTest(Frozen):
     only_second_images: tuple[str, ...]
     """The first few of them."""
 
+    @property
+    def significant(self) -> bool:
+        """Whether chance is ruled out, at the usual level, for all pairs together."""
+        return self.p_holm < LEVEL
+
 
 class Pair(Frozen):
     """Two backends on the images that both answered."""
@@ -176,8 +184,8 @@ class Galleries(Frozen):
     disagreements: Gallery
     """Backends name different labels; those first whose two answers are both sure."""
     doubted: Gallery | None
-    """No backend names the label; those first to whose label they give the least. Most often the label is wrong. None without labels,
-    or with fewer than two backends."""
+    """No backend names the label; those first to whose label they give the least. Most often the label is wrong. None without
+    labels, or with fewer than two backends."""
     mistakes: dict[str, Gallery]
     """By backend: wrong answers, the surest first. Empty without labels."""
 
@@ -194,6 +202,8 @@ class Verdict(Frozen):
     """The run in words."""
 
     headline: str
+    trade_off: str | None
+    """What the cheapest one saves and gives up, if it is none of the most accurate."""
     advice: tuple[Advice, ...]
     notes: tuple[str, ...]
     """What to know before one believes it."""

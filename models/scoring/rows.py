@@ -14,17 +14,17 @@ class Row(Protocol):
     """One image as one backend answered it. Times in milliseconds; all are None where there is an `error`."""
 
     @property
-    def image(self) -> str: ...  # noqa: D102  # path in the data set, unique in the run
+    def image(self) -> str: ...  # path in the data set, unique in the run
     @property
-    def label(self) -> str | None: ...  # noqa: D102  # what it shows, in the backend's words; None: nobody knows
+    def label(self) -> str | None: ...  # what it shows, in the backend's words; None: nobody knows
     @property
     def backend(self) -> str: ...
     @property
     def predicted(self) -> str | None: ...
     @property
-    def probability(self) -> float | None: ...  # noqa: D102  # of `predicted`
+    def probability(self) -> float | None: ...  # of `predicted`
     @property
-    def scores(self) -> npt.NDArray[np.float32] | None: ...  # noqa: D102  # [classes], in the order of the backend's labels
+    def scores(self) -> npt.NDArray[np.float32] | None: ...  # [classes], in the order of the backend's labels
     @property
     def queue_ms(self) -> float | None: ...
     @property
@@ -34,7 +34,7 @@ class Row(Protocol):
     @property
     def total_ms(self) -> float | None: ...
     @property
-    def error(self) -> str | None: ...  # noqa: D102  # code of the problem
+    def error(self) -> str | None: ...  # code of the problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Answer:
 def by_backend(rows: Iterable[Row], backends: Sequence[BackendFacts]) -> dict[str, dict[str, Answer]]:
     """Answers by backend, in the order of `backends`, and by image, in the order of their paths.
 
-    Raises `ValueError` if an image stands twice for a backend, or a row is of a backend that is not named: whoever counted is wrong.
+    Raises `ValueError` if an image stands twice for a backend, or a backend is not named: whoever counted is wrong.
     """
     facts = {backend.name: backend for backend in backends}
     answers: dict[str, dict[str, Answer]] = {name: {} for name in facts}

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 
 from models.metadata import Change
 from models.scoring.facts import Mode
-from models.scoring.results import BackendResult, Pair
+from models.scoring.results import LEVEL, BackendResult, Pair
 
-LEVEL = 0.05
-"""What an adjusted p-value must stay below."""
 MARGIN = 1.1
 """Figures of cost and speed closer than this are the same: they vary so much from run to run."""
 
@@ -54,6 +52,11 @@ class Standing:
         """The best one, and those that can't be told from it."""
         return [one for one in self.judged if one is self.best or not self.ahead(self.best, one)]
 
+    @property
+    def pick(self) -> BackendResult:
+        """Of the leaders, whom to take if nothing else counts: the cheapest, else the fastest, else the best."""
+        return self.cheapest(self.leaders) or self.fastest(self.leaders) or self.best
+
     def gap(self, one: BackendResult, other: BackendResult) -> Gap | None:
         """On the images that both answered; None if there are none."""
         return self._gaps.get((one.name, other.name))
@@ -64,7 +67,7 @@ class Standing:
         return gap is not None and gap.certain and gap.change.value > 0
 
     def pace(self, one: BackendResult) -> float | None:
-        """Time by which speed is compared, in ms: an answer's in latency mode, an image's share of a second in throughput mode."""
+        """Time by which speed is compared, in ms: an answer's in latency mode, else an image's share of a second."""
         if self.mode == "latency":
             return one.latency.total.p50 if one.latency else None
         return 1000 / one.images_per_second if one.images_per_second else None

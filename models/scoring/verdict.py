@@ -13,6 +13,7 @@ def verdict(run: RunFacts, results: Sequence[BackendResult], pairs: Sequence[Pai
     standing = Standing(run.mode, results, pairs)
     return Verdict(
         headline=_headline(standing) if standing.judged else _unlabelled(results, pairs),
+        trade_off=_trade_off(standing) if standing.judged else None,
         advice=tuple(_advice(one, standing) for one in standing.judged),
         notes=tuple(notes.notes(run, results, galleries)),
     )
@@ -29,7 +30,8 @@ def _unlabelled(results: Sequence[BackendResult], pairs: Sequence[Pair]) -> str:
     start = "No answered image has a label, so nobody knows who is right:"
     if len(told) == 1:
         return f"{start} {pair.first} and {pair.second} say the same of {words.percent(least)} of {pair.compared:,} images."
-    return f"{start} two backends say the same of {words.percent(least)} ({pair.first}, {pair.second}) to {words.percent(most)} of them."
+    lowest = f"{words.percent(least)} ({pair.first}, {pair.second})"
+    return f"{start} two backends say the same of {lowest} to {words.percent(most)} of the images."
 
 
 def _headline(standing: Standing) -> str:
@@ -42,15 +44,15 @@ def _headline(standing: Standing) -> str:
         second = standing.judged[1]
         gap = standing.gap(best, second)
         lead = f", {words.points(gap.change)} ahead of {second.name}, {_certainty(gap)}" if gap else ""
-        return f"{best.name} is the most accurate: right on {words.interval(best.quality.accuracy)} of {images}{lead}.{_thrift(standing)}"
+        return f"{best.name} is the most accurate: right on {words.interval(best.quality.accuracy)} of {images}{lead}."
     cheapest, fastest = standing.cheapest(leaders), standing.fastest(leaders)
     names = words.listed([one.name for one in leaders])
     start = f"{names} can't be told apart by accuracy on {images} ({_range(leaders)})"
     if cheapest and cheapest is fastest:
-        return f"{start}; {cheapest.name} is the cheapest and the fastest of them.{_thrift(standing)}"
+        return f"{start}; {cheapest.name} is the cheapest and the fastest of them."
     merits = [f"{cheapest.name} costs the least" if cheapest else "", f"{fastest.name} is the fastest" if fastest else ""]
     told = " and ".join(merit for merit in merits if merit)
-    return f"{start}{f'; of them {told}' if told else ''}.{_thrift(standing)}"
+    return f"{start}{f'; of them {told}' if told else ''}."
 
 
 def _range(leaders: Sequence[BackendResult]) -> str:
@@ -59,13 +61,15 @@ def _range(leaders: Sequence[BackendResult]) -> str:
     return low if low == high else f"{low.removesuffix(' %')} to {high}"
 
 
-def _thrift(standing: Standing) -> str:
-    """What the cheapest of all gives up, if it is none of the leaders."""
-    cheapest, best = standing.cheapest(standing.judged), standing.best
+def _trade_off(standing: Standing) -> str | None:
+    cheapest, pick = standing.cheapest(standing.judged), standing.pick
     if cheapest is None or cheapest in standing.leaders:
-        return ""
-    gap, saved = standing.gap(best, cheapest), _times(price(best), price(cheapest))
-    return f" {cheapest.name} costs {saved} less an image, and is {words.points(gap.change)} worse." if gap and saved else ""
+        return None
+    gap, saved = standing.gap(pick, cheapest), _times(price(pick), price(cheapest))
+    if gap is None or saved is None:
+        return None
+    less = f"costs {saved} less an image than {pick.name}"
+    return f"{cheapest.name} {less} and is {words.points(gap.change)} worse, {_certainty(gap)}."
 
 
 def _advice(one: BackendResult, standing: Standing) -> Advice:
@@ -104,8 +108,9 @@ def _because(one: BackendResult, standing: Standing) -> list[str]:
     elif gap is not None:
         said.append(f"Not to be told from {best.name} ({words.chance(gap.p)}): {_span(gap)}.")
     if one.cost:
-        saved, extra = _times(price(best), price(one)), _times(price(one), price(best))
-        than = f", {saved} less than {best.name}" if saved else f", {extra} more than {best.name}" if extra else ""
+        rival = best if one is standing.pick else standing.pick
+        saved, extra = _times(price(rival), price(one)), _times(price(one), price(rival))
+        than = f", {saved} less than {rival.name}" if saved else f", {extra} more than {rival.name}" if extra else ""
         said.append(f"{words.usd(one.cost.usd_per_1000)} USD per 1,000 images{than}.")
     if standing.mode == "latency" and one.latency:
         total = one.latency.total
@@ -133,7 +138,9 @@ def _certainty(gap: Gap) -> str:
 def _span(gap: Gap) -> str:
     """Of the best one's lead, as the other one sees it."""
     behind, ahead = gap.change.high * 100, -gap.change.low * 100
-    return f"anything between {behind:.1f} points behind and {ahead:.1f} ahead" if ahead > 0 else f"up to {behind:.1f} points behind"
+    return (
+        f"anything between {behind:.1f} points behind and {ahead:.1f} ahead" if ahead > 0 else f"up to {behind:.1f} points behind"
+    )
 
 
 def _times(dear: float | None, cheap: float | None) -> str | None:

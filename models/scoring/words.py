@@ -54,7 +54,7 @@ def minutes(value: float) -> str:
 
 def chance(p: float) -> str:
     """`p < 0.001`, `p = 0.03`."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.01 else f"p = {p:.2f}"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
 def listed(names: Sequence[str], last: str = "and") -> str:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from models.scoring.facts import BackendFacts, RunFacts, Training
 
 SCENES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
-LOOKALIKES = {"buildings": "street", "street": "buildings", "glacier": "mountain", "mountain": "glacier", "sea": "glacier", "forest": "mountain"}  # fmt: skip
+LOOKALIKES = dict(zip(SCENES, ("street", "mountain", "mountain", "glacier", "glacier", "buildings"), strict=True))
 
 
 class Noted(NamedTuple):
@@ -67,17 +67,32 @@ class Way(NamedTuple):
     fails: float = 0.0
 
 
+def _own(name: str, recipe: Training, seconds: float, **more: object) -> BackendFacts:
+    return facts(name, seconds=seconds, usd_per_hour=0.096, training=recipe, **more)
+
+
 WAYS = (
-    Way(facts("automl", precision="int8", version="3", seconds=30, usd_per_hour=0.096, training=Training(recipe="automl", minutes=168, usd=0.27)), 0.937, 1.1, 18.0),
-    Way(facts("cnn", version="2", seconds=2.4, usd_per_hour=0.096, training=Training(recipe="cnn", minutes=47.3, usd=0.0757)), 0.877, 1.9, 0.7),
+    Way(_own("automl", Training(recipe="automl", minutes=168, usd=0.27), 30, precision="int8"), 0.937, 1.1, 18.0),
+    Way(_own("cnn", Training(recipe="cnn", minutes=47.3, usd=0.0757), 2.4), 0.877, 1.9, 0.7),
     Way(
         facts(
-            "custom_vision", kind="custom_vision", version="production", precision="remote", provider="westeurope.example", seconds=130,
-            usd_per_call=0.002, training=Training(recipe="custom_vision", minutes=240, usd=40),
-        ), 0.945, 0.7, 68.0, 9.0, 0.004,
+            "custom_vision",
+            kind="custom_vision",
+            version="production",
+            precision="remote",
+            provider="westeurope.example",
+            seconds=130,
+            usd_per_call=0.002,
+            training=Training(recipe="custom_vision", minutes=240, usd=40),
+        ),
+        0.945,
+        0.7,
+        68.0,
+        9.0,
+        0.004,
     ),
-    Way(facts("transfer", precision="int8", version="4", seconds=13, usd_per_hour=0.096, training=Training(recipe="transfer", minutes=35, usd=0.056)), 0.931, 1.0, 7.9),
-)  # fmt: skip
+    Way(_own("transfer", Training(recipe="transfer", minutes=35, usd=0.056), 13, precision="int8"), 0.931, 1.0, 7.9),
+)
 
 
 def generated(images: int, ways: Sequence[Way] = WAYS, seed: int = 1, labelled: bool = True) -> Iterator[Noted]:
