@@ -19,7 +19,7 @@
     color: tint, thickness: 1.5, width: 4,
   });
   const axis = (title, more) => ({
-    title: { text: title, standoff: 10, font: { size: 13 } }, gridcolor: ink("--line"), zeroline: false, linecolor: ink("--line"), ticks: "", automargin: true,
+    title: { text: title, standoff: 10, font: { size: 12 } }, gridcolor: ink("--line"), zeroline: false, linecolor: ink("--line"), ticks: "", automargin: true,
     ...more,
   });
   const decades = (values) => Math.log10(Math.max(...values) / Math.min(...values));
@@ -67,26 +67,27 @@
     }),
   };
 
-  const draw = () => {
+  const draw = (printing) => {
+    const size = printing ? { width: 310, height: 270 } : { height: 340 };  // a page is laid out after the script was asked
     for (const [id, plot] of Object.entries(plots)) {
       const place = document.getElementById(id);
       if (!place) continue;
       const { data, layout } = plot();
       Plotly.react(place, data, {
-        paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", height: 340, margin: { l: 50, r: 20, t: 16, b: 48 },
-        font: { family: style().fontFamily, size: narrow() ? 12 : 13, color: ink("--ink") },
+        paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", ...size, margin: { l: 50, r: 20, t: 16, b: 48 },
+        font: { family: style().fontFamily, size: printing ? 9 : narrow() ? 12 : 13, color: ink("--ink") },
         hoverlabel: { bgcolor: ink("--card"), bordercolor: ink("--line"), font: { color: ink("--ink") } },
         dragmode: false, showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, ...layout,
-      }, { displayModeBar: false, responsive: true });
+      }, { displayModeBar: false, responsive: !printing });
     }
   };
   const paper = (printing) => {
     document.documentElement.classList.toggle("paper", printing);
     if (printing) for (const one of document.querySelectorAll("details")) one.open = true;
-    draw();
+    draw(printing);
   };
-  draw();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  draw(false);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw(false));
   addEventListener("beforeprint", () => paper(true));
   addEventListener("afterprint", () => paper(false));
   document.documentElement.classList.add("drawn");

@@ -34,13 +34,8 @@ class Standing:
         for pair in pairs:
             if pair.test:
                 there, p = pair.test.difference, pair.test.p_holm
-                back = there.model_copy(
-                    update={
-                        "gained": there.lost, "lost": there.gained, "value": -there.value, "low": -there.high, "high": -there.low
-                    }
-                )  # fmt: skip
                 self._gaps[pair.first, pair.second] = Gap(there, p)
-                self._gaps[pair.second, pair.first] = Gap(back, p)
+                self._gaps[pair.second, pair.first] = Gap(_turned(there), p)
 
     @property
     def best(self) -> BackendResult:
@@ -94,6 +89,12 @@ class Standing:
 def price(one: BackendResult) -> float | None:
     """USD per 1,000 images."""
     return one.cost.usd_per_1000 if one.cost else None
+
+
+def _turned(change: Change) -> Change:
+    """The same, seen from the other side."""
+    ends = {"value": -change.value, "low": -change.high, "high": -change.low}
+    return change.model_copy(update={"gained": change.lost, "lost": change.gained, **ends})
 
 
 def _rank(one: BackendResult) -> tuple[float, float, str]:

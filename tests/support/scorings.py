@@ -67,8 +67,8 @@ class Way(NamedTuple):
     fails: float = 0.0
 
 
-def _own(name: str, recipe: Training, seconds: float, **more: object) -> BackendFacts:
-    return facts(name, seconds=seconds, usd_per_hour=0.096, training=recipe, **more)
+def _own(name: str, training: Training, seconds: float, precision: str = "fp32") -> BackendFacts:
+    return facts(name, precision=precision, seconds=seconds, usd_per_hour=0.096, training=training)
 
 
 WAYS = (

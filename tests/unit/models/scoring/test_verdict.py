@@ -28,10 +28,10 @@ def test_who_is_certainly_ahead_is_said_to_be_with_how_far_and_how_sure() -> Non
     result = run(big=(range(390), 100, 1), small=(range(300), 1, 1))
     assert result.verdict.headline == (
         "big is the most accurate: right on 97.5 % (95.5 to 98.6) of 400 images, "
-        "22.5 points (18.4 to 26.8) ahead of small, certainly (p < 0.001)."
+        "22.5 points (18.5 to 26.8) ahead of small, certainly (p < 0.001)."
     )
     assert result.verdict.trade_off == (
-        "small costs 100 times less an image than big and is 22.5 points (18.4 to 26.8) worse, certainly (p < 0.001)."
+        "small costs 100 times less an image than big and is 22.5 points (18.5 to 26.8) worse, certainly (p < 0.001)."
     )
     big, small = result.verdict.advice
     assert big.choose == "If accuracy counts most."
