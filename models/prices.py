@@ -18,6 +18,11 @@ def usd_per_hour(cores: int, device: str = "cpu-core") -> float:
     return price * cores if device == "cpu-core" else price
 
 
+def usd_per_call(service: str) -> float | None:
+    """Price of one call of a remote service, by its kind (`custom_vision`); None where it is not billed by the call."""
+    return _table()["call"].get(service.replace("_", "-"))
+
+
 def usd(minutes: float, per_hour: float) -> float:
     """Cost of some minutes, in USD."""
     return minutes / 60 * per_hour

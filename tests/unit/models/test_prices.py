@@ -32,3 +32,8 @@ def test_an_unknown_device_has_no_price() -> None:
 @pytest.mark.parametrize(("minutes", "per_hour", "usd"), [(60, 0.5, 0.5), (0, 7, 0), (90, 0.096, 0.144), (30, 0, 0)])
 def test_minutes_cost_their_share_of_an_hour(minutes: float, per_hour: float, usd: float) -> None:
     assert prices.usd(minutes, per_hour) == pytest.approx(usd)
+
+
+def test_a_call_has_a_price_where_it_is_billed_by_the_call() -> None:
+    assert prices.usd_per_call("custom_vision") == prices._table()["call"]["custom-vision"]
+    assert prices.usd_per_call("azure_ml") is None

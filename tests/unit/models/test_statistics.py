@@ -1,5 +1,6 @@
 """Intervals against published values and their laws; reports against sums done by hand."""
 
+import itertools
 import math
 
 import numpy as np
@@ -158,3 +159,43 @@ def test_the_same_answers_are_no_change_and_more_images_make_that_surer() -> Non
     assert few.value == many.value == 0
     assert few.high - few.low > many.high - many.low > 0
     assert many.high < 0.003, "1,400 images without a difference leave no room for half a point"
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p"),
+    [
+        (0, 0, 1.0),
+        (1, 0, 1.0),
+        (6, 0, 2 / 64),  # two-sided: 2 * (1/2)^6
+        (8, 2, 112 / 1024),  # 2 * (C(10,0) + C(10,1) + C(10,2)) / 2^10
+        (5, 5, 1.0),
+        # M. W. Fagerland, S. Lydersen, P. Laake, BMC Medical Research Methodology 13 (2013), 91, table of Bentur et al.: 7 and 1
+        (7, 1, 0.0703125),
+    ],
+)
+def test_mcnemar_is_exact(only_first: int, only_second: int, p: float) -> None:
+    assert statistics.mcnemar(only_first, only_second) == pytest.approx(p)
+    assert statistics.mcnemar(only_second, only_first) == pytest.approx(p)
+
+
+def test_holm_is_what_one_adjusts_by_hand() -> None:
+    # sorted 0.005, 0.01, 0.03, 0.04 -> times 4, 3, 2, 1 = 0.02, 0.03, 0.06, 0.04, and never less than one before
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm([]) == []
+    assert statistics.holm([0.7, 0.6]) == [1.0, 1.0]
+
+
+@given(st.lists(st.floats(0, 1), max_size=20))
+def test_adjusted_values_are_not_smaller_keep_their_order_and_stay_chances(values: list[float]) -> None:
+    adjusted = statistics.holm(values)
+    assert all(before <= after <= 1 for before, after in zip(values, adjusted, strict=True))
+    order = sorted(range(len(values)), key=values.__getitem__)
+    assert all(adjusted[one] <= adjusted[other] for one, other in itertools.pairwise(order))
+    assert all(after <= min(1.0, before * len(values)) + 1e-12 for before, after in zip(values, adjusted, strict=True)), (
+        "Bonferroni bounds it"
+    )
+
+
+def test_log_loss_of_even_scores_is_that_of_guessing() -> None:
+    targets = np.array([0, 1, 2, 1])
+    assert statistics.log_loss(targets, np.full((4, 3), 0.2), 1e-7) == pytest.approx(math.log(3)), "they are made to sum to 1"
