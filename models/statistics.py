@@ -75,3 +75,41 @@ def report(targets: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], lab
     ]
     matrix = confusion_matrix(targets, predicted, labels=numbers)
     return Report(accuracy(int((targets == predicted).sum()), len(targets)), classes, matrix.tolist())
+
+
+def macro_f1(targets: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]) -> float:
+    """Mean F1 of the classes that have images, each counting the same."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(targets, predicted, labels=np.unique(targets), average="macro", zero_division=0.0))
+
+
+def log_loss(targets: npt.NDArray[np.int64], scores: npt.NDArray[np.float64], smallest: float) -> float:
+    """Mean of -ln of what the true class got, in nats. Scores [N, classes] are raised to `smallest` and made to sum to 1."""
+    from sklearn.metrics import log_loss as of
+
+    shares = np.clip(scores, smallest, None)
+    shares /= shares.sum(axis=1, keepdims=True)
+    return float(of(targets, shares, labels=np.arange(scores.shape[1])))
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Two-sided p-value of the exact McNemar test (McNemar, 1947, doi:10.1007/BF02295996): both are right equally often.
+
+    Given how often exactly one of two is right, each should be the one in half of the cases.
+    """
+    from scipy.stats import binomtest
+
+    return float(binomtest(only_first, only_first + only_second).pvalue) if only_first + only_second else 1.0
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Adjust p-values for their number (Holm, 1979, Scandinavian Journal of Statistics 6, 65-70), in the order given.
+
+    The chance of even one false alarm among all of them stays below the level that the adjusted values are held against.
+    """
+    adjusted, worst = [0.0] * len(values), 0.0
+    for rank, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        worst = max(worst, min(1.0, (len(values) - rank) * values[index]))
+        adjusted[index] = worst
+    return adjusted

@@ -1,0 +1,83 @@
+"""What to know before one believes a verdict."""
+
+from collections.abc import Iterator, Sequence
+
+from models.scoring import words
+from models.scoring.facts import RunFacts
+from models.scoring.results import BackendResult, Galleries
+
+HOURS_A_MONTH = 730
+
+
+def notes(run: RunFacts, results: Sequence[BackendResult], galleries: Galleries) -> Iterator[str]:
+    """Sentences, the weightiest first."""
+    yield from _unfinished(run, results)
+    yield from _unanswered(results)
+    yield from _doubted(galleries)
+    yield from _calibration(results)
+    yield from _break_even(results)
+    yield from _reading(run, results)
+
+
+def _unfinished(run: RunFacts, results: Sequence[BackendResult]) -> Iterator[str]:
+    if run.state == "succeeded":
+        return
+    counts = words.listed([f"{one.images:,} by {one.name}" for one in results]) if results else "none"
+    yield (
+        f"The run {'was cancelled' if run.state == 'cancelled' else f'is {run.state}'}{f' ({run.reason})' if run.reason else ''}: "
+        f"of {run.images:,} images there are rows of {counts}. All figures are of those."
+    )
+
+
+def _unanswered(results: Sequence[BackendResult]) -> Iterator[str]:
+    for one in results:
+        if failed := sum(one.errors.values()):
+            codes = ", ".join(f"{code} {count:,}" for code, count in one.errors.items())
+            yield f"{one.name} gave no answer to {failed:,} of {one.images:,} images ({codes}). Its figures are of the others."
+
+
+def _doubted(galleries: Galleries) -> Iterator[str]:
+    if galleries.doubted and galleries.doubted.total:
+        count = galleries.doubted.total
+        yield (
+            f"No backend agrees with the label of {count:,} {'images' if count > 1 else 'image'}. "
+            "Look at them first: a wrong label counts against whoever is right."
+        )
+
+
+def _calibration(results: Sequence[BackendResult]) -> Iterator[str]:
+    for one in results:
+        excess = one.quality.calibration.overconfidence if one.quality else 0.0
+        if one.quality and abs(excess) >= 0.03 and one.quality.calibration.error >= 0.03:
+            how = "surer than it should be" if excess > 0 else "less sure than it could be"
+            yield (
+                f"{one.name} is {how}, by {abs(excess) * 100:.0f} points on average: "
+                "its probabilities are no measure of how often it is right."
+            )
+
+
+def _break_even(results: Sequence[BackendResult]) -> Iterator[str]:
+    """From how many images a month a machine that always runs costs less than calls."""
+    hosted = [one for one in results if one.facts.usd_per_hour and one.facts.usd_per_call is None]
+    for one in results:
+        if one.facts.usd_per_call and hosted:
+            month = max(machine.facts.usd_per_hour or 0 for machine in hosted) * HOURS_A_MONTH
+            yield (
+                f"A machine that runs all month for the others costs {words.usd(month)} USD, whatever it does; {one.name} costs that "
+                f"for {month / one.facts.usd_per_call:,.0f} images. With fewer a month, calls are cheaper."
+            )
+
+
+def _reading(run: RunFacts, results: Sequence[BackendResult]) -> Iterator[str]:
+    if any(one.cost and one.cost.basis == "hour" for one in results):
+        at = "asked for one image at a time" if run.mode == "latency" else "busy all the time"
+        yield f"Costs by the hour are those of a machine that is {at}; an idle one costs the same."
+    if run.mode == "throughput" and any(one.latency for one in results):
+        yield (
+            "Images were sent as fast as they were taken, so latencies hold the wait for each other: they say nothing of a single "
+            "image's. Mode latency measures that."
+        )
+    sizes = [one.quality.accuracy for one in results if one.quality]
+    if sizes:
+        half = max(value.high - value.low for value in sizes) / 2
+        yield f"Intervals are 95 %: each accuracy is known to about {half * 100:.1f} points either way; differences on the same images are known better."

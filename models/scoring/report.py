@@ -1,0 +1,143 @@
+"""A run's report: one HTML file that needs nothing from anywhere, and runs nothing but its own two scripts."""
+
+import base64
+import gzip
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import models
+from models.scoring import article, words
+from models.scoring.charts import charts
+from models.scoring.results import BackendResult, Scoring
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+HERE = Path(__file__).parent
+COLORS = 8
+MAX_MATRIX = 16
+"""Labels up to which the confusion matrix is shown whole."""
+MAX_CLASSES = 40
+
+Thumbnail: TypeAlias = Callable[[str], bytes | None]
+"""Path of an image in the data set -> a small JPEG of it; None if there is none any more."""
+
+HEADER_POLICY = "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
+"""Content-Security-Policy for whoever serves a report: it runs in an origin of its own. The file itself names its scripts' digests."""
+
+
+def render(result: Scoring, thumbnail: Thumbnail) -> str:
+    """The file's text. Every name in it is escaped; a name that got through all the same could run nothing."""
+    from markupsafe import Markup
+
+    figures = charts(result)
+    judged = [one for one in result.backends if one.quality]
+    drawn = any(figures.values())
+    library, packed = _plotly() if drawn else ("", "")
+    script = (HERE / "report.js").read_text(encoding="utf-8") if drawn else ""
+    environment = _environment()
+    environment.filters["placed"] = _scale(judged)
+    return environment.get_template("report.html").render(
+        result=result,
+        run=result.run,
+        backends=result.backends,
+        names=[one.name for one in result.backends],
+        judged=judged,
+        best=max(judged, key=lambda one: one.quality.accuracy.value if one.quality else 0).name if judged else None,
+        tops=sorted({top.k for one in judged if one.quality for top in one.quality.top}),
+        color={one.name: number % COLORS for number, one in enumerate(result.backends)},
+        pairs=result.pairs,
+        figures={one.name: {row.label: row for row in one.quality.classes} for one in judged if one.quality},
+        shown_labels=_hardest(judged, result.labels),
+        max_matrix=MAX_MATRIX,
+        article=article.beside(result),
+        charts=figures,
+        drawn=drawn,
+        picture_of=_pictures(thumbnail),
+        policy=_policy(script, library),
+        css=Markup((HERE / "report.css").read_text(encoding="utf-8")),  # noqa: S704  # our own file
+        script=Markup(script),  # noqa: S704  # our own file
+        plotly=packed,
+        version=models.__version__,
+    )
+
+
+def _environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "percent": words.percent,
+        "usd": words.usd,
+        "number": words.number,
+        "minutes": words.minutes,
+        "chance": words.chance,
+        "listed": words.listed,
+        "mixups": _mixups,
+    }
+    return environment
+
+
+@cache
+def _plotly() -> tuple[str, str]:
+    """Plotly's script, and the same packed to a third: a report is to be mailed."""
+    from plotly.offline import get_plotlyjs
+
+    code: str = get_plotlyjs()
+    return code, base64.b64encode(gzip.compress(code.encode(), mtime=0)).decode()
+
+
+def _policy(*scripts: str) -> str:
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts if script]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
+    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+def _pictures(thumbnail: Thumbnail) -> Callable[[str], str | None]:
+    @cache
+    def of(path: str) -> str | None:
+        data = thumbnail(path)
+        return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}" if data else None
+
+    return of
+
+
+def _scale(judged: Sequence[BackendResult]) -> Callable[[float], float]:
+    """Share -> place on a bar that all intervals fill, 0 to 100."""
+    values = [one.quality.accuracy for one in judged if one.quality]
+    low, high = min((value.low for value in values), default=0.0), max((value.high for value in values), default=1.0)
+    return lambda share: round((share - low) / ((high - low) or 1) * 96 + 2, 2)
+
+
+def _hardest(judged: Sequence[BackendResult], labels: Sequence[str]) -> list[str]:
+    """All labels in their order, or those that are named worst."""
+    if len(labels) <= MAX_CLASSES:
+        return list(labels)
+    sums: Mapping[str, list[float]] = {label: [] for label in labels}
+    for one in judged:
+        for row in one.quality.classes if one.quality else ():
+            if row.f1 is not None:
+                sums[row.label].append(row.f1)
+    known = [label for label in labels if sums[label]]
+    return sorted(known, key=lambda label: sum(sums[label]) / len(sums[label]))[:MAX_CLASSES]
+
+
+def _mixups(one: BackendResult, shown: int = 3) -> list[tuple[str, str, int]]:
+    """Label, what it was taken for, how often: the most frequent."""
+    if one.quality is None:
+        return []
+    labels = [row.label for row in one.quality.classes]
+    found = [
+        (labels[i], labels[j], count)
+        for i, row in enumerate(one.quality.confusion)
+        for j, count in enumerate(row)
+        if i != j and count
+    ]
+    return sorted(found, key=lambda mixup: -mixup[2])[:shown]
+
+
