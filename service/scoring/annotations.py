@@ -7,9 +7,8 @@ from pathlib import Path
 from models.errors import DatasetError, ImageTooLarge, UnreadableImage
 from service.errors import UnknownDataset
 from service.scoring.addresses import check_address, fetch, is_address, local_path
-from service.scoring.jobs import Task
+from service.scoring.jobs import LONGEST_PATH, Task
 from service.scoring.sources import MAX_ENTRIES, Source
-from service.scoring.tables import LONGEST_PATH
 
 
 class AnnotationSource(Source):

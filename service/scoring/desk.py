@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -11,16 +12,18 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from models.errors import ParallaxError
+from models.scoring.results import Scoring
 from service.database import Database
 from service.errors import DatabaseFailed
 from service.scoring import planning, results, store
-from service.scoring.jobs import Event, Job, State, Task
+from service.scoring.jobs import ENDED, Event, Job, State, Task
 from service.scoring.ledger import Cancelled, Ledger
 from service.scoring.library import Found, Library, Upload
+from service.scoring.machinery import Machinery
 from service.scoring.options import Options
 from service.scoring.owners import Owner
 from service.scoring.rows import Row
-from service.scoring.runner import Machinery, Run
+from service.scoring.runner import Run
 from service.settings import Settings
 
 log = logging.getLogger("parallax.scoring")
@@ -29,6 +32,9 @@ LOOK_S = 1.0
 """How often jobs are looked for that another process took, or left."""
 TROUBLE_S = 5.0
 """How long the database is left alone when it fails."""
+
+KEPT_RESULTS = 8
+"""Results of ended jobs that are kept at hand."""
 
 Out = TypeVar("Out")
 
@@ -45,6 +51,7 @@ class Desk:
         self._lease_s = settings.scoring_lease_s
         self._works = works
         self._new = asyncio.Event()
+        self._results: OrderedDict[str, Scoring] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -93,6 +100,21 @@ class Desk:
         """All rows."""
         return await self._ask(partial(results.every, job=job))
 
+    async def results(self, job: Job) -> Scoring | None:
+        """What a job found out; None before it has ended, or if it has no row."""
+        if job.state not in ENDED or not job.done:
+            return None
+        if job.id not in self._results:
+            found = await asyncio.to_thread(self._machinery.summary, job, await self.rows(job))
+            self._results[job.id] = found
+            while len(self._results) > KEPT_RESULTS:
+                self._results.popitem(last=False)
+        return self._results[job.id]
+
+    async def image(self, job: Job, image: str) -> bytes:
+        """An image of a job's set. Raises `UnreadableImage`, `UnknownDataset` or `DatasetError`."""
+        return await asyncio.to_thread(self._read, job, image)
+
     async def datasets(self) -> list[Found]:
         """What can be scored by name."""
         return await asyncio.to_thread(self.library.listed)
@@ -101,6 +123,25 @@ class Desk:
         """Begin to take a zip. Raises `DatasetsFull`."""
         in_use = await self._ask(store.datasets_in_use)
         return await asyncio.to_thread(self.library.receive, in_use)
+
+    async def keep(self, upload: Upload) -> str:
+        """Make a set of an upload that is whole. Returns its name. Raises `DatasetsFull`."""
+        return await asyncio.to_thread(upload.keep)
+
+    async def drop(self, upload: Upload) -> None:
+        """Delete what is left of an upload; of one that was kept nothing is."""
+        await asyncio.to_thread(upload.drop)
+
+    async def forget(self, name: str) -> None:
+        """Delete an uploaded set that turned out to be of no use."""
+        await asyncio.to_thread(self.library.forget, name)
+
+    def _read(self, job: Job, image: str) -> bytes:
+        source = self.library.reopen(job.dataset)
+        try:
+            return source.read(image, self._machinery.max_bytes)
+        finally:
+            source.close()
 
     async def _ask(self, work: Callable[[Connection], Out]) -> Out:
         return await self._database.run(work)

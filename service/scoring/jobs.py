@@ -13,6 +13,10 @@ State: TypeAlias = Literal["queued", "running", "succeeded", "failed", "cancelle
 ENDED: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 
 
+LONGEST_PATH = 1024
+"""Characters of an image's path or address."""
+
+
 class Task(NamedTuple):
     """One image to be scored."""
 

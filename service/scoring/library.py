@@ -8,7 +8,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import uuid4
 
 from models.errors import DatasetError
@@ -109,6 +109,11 @@ class Library:
             return AnnotationSource(where.name, b"", self._root, self._allowed)
         return self.open(where, dataset["prefix"])
 
+    def forget(self, name: str) -> None:
+        """Delete an uploaded set."""
+        if uploaded := UPLOADED.fullmatch(name):
+            (self._folder / f"{uploaded[1]}.zip").unlink(missing_ok=True)
+
     def receive(self, in_use: Collection[str]) -> "Upload":
         """Begin to take an upload. Deletes those whose time is over, but for those `in_use`. Raises `DatasetsFull`."""
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -173,10 +178,8 @@ class Upload:
             raise DatasetsFull(f"The zip can't be written to the data folder: {exc.strerror}.") from exc
         return f"sha256:{self._digest.hexdigest()}"
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
+    def drop(self) -> None:
+        """Delete it, unless it was kept."""
         self._file.close()
         self._path.unlink(missing_ok=True)
 

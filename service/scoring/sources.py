@@ -15,8 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from models.datasets import IMAGE_SUFFIXES, is_litter
 from models.errors import DatasetError, ImageTooLarge, UnreadableImage
-from service.scoring.jobs import Task
-from service.scoring.tables import LONGEST_PATH
+from service.scoring.jobs import LONGEST_PATH, Task
 
 MAX_ENTRIES = 100_000
 """Images of a set, and files of a zip."""

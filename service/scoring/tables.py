@@ -3,9 +3,7 @@
 from sqlalchemy import Boolean, Column, Double, ForeignKey, Index, Integer, LargeBinary, String, Table, Text
 
 from service.database import metadata
-
-LONGEST_PATH = 1024
-"""Characters of an image's path or address."""
+from service.scoring.jobs import LONGEST_PATH
 
 JOBS = Table(
     "scorings",

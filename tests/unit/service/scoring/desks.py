@@ -16,9 +16,10 @@ from service.pipeline import Pipeline
 from service.registry import Registry
 from service.scoring.desk import Desk
 from service.scoring.jobs import ENDED, Job
+from service.scoring.machinery import Machinery
 from service.scoring.options import Options
 from service.scoring.rows import Row
-from service.scoring.runner import Machinery
+from service.scoring.summary import Summary
 from service.settings import Settings
 from service.telemetry import Metrics
 from service.watcher import Watcher
@@ -72,13 +73,15 @@ async def office(
     await registry.open(found)
     decoder = Decoder(1, Limits())
     pipeline = Pipeline(registry, decoder, Metrics(), Activity())
-    watcher = Watcher(registry, Repository(settings.models_dir), lambda: found, 1)
+    repository = Repository(settings.models_dir)
+    watcher = Watcher(registry, repository, lambda: found, 1)
+    summary = Summary(repository, registry, 2)
 
     def code_of(exc: Exception) -> str:
         assert isinstance(exc, ParallaxError)
         return problem_type(exc).code
 
-    desk = Desk(settings, Machinery(pipeline, registry, watcher, code_of, settings.max_body_bytes), works=works)
+    desk = Desk(settings, Machinery(pipeline, registry, watcher, code_of, summary, settings.max_body_bytes), works=works)
     desk.open()
     try:
         yield Office(desk, registry)

@@ -9,7 +9,7 @@ import pytest
 from service.admission import Permit
 from service.domain import Inferred
 from service.errors import DeadlineExceeded, KeyReused, QueueFull, UnknownBackend, UnmatchedLabels
-from service.scoring import runner
+from service.scoring import stint
 from service.settings import Settings
 from tests.support.databases import settings_for
 from tests.support.images import labelled, write_folder, write_zip
@@ -104,7 +104,7 @@ async def test_a_full_queue_is_waited_for(settings: Settings) -> None:
         admission = here.registry.get("a").admission
         permit, refused = admission.permit, 0
 
-        def some(caller: str, deadline: float | None) -> Permit:
+        def some(caller: str = "", deadline: float | None = None) -> Permit:
             nonlocal refused
             refused += 1
             if refused % 3:
@@ -118,10 +118,10 @@ async def test_a_full_queue_is_waited_for(settings: Settings) -> None:
 
 
 async def test_a_backend_that_refuses_for_long_is_not_waited_for(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(stint, "PATIENCE_S", 0.05)
     async with office(settings) as here:
 
-        def none(_caller: str, _deadline: float | None) -> Permit:
+        def none(caller: str = "", deadline: float | None = None) -> Permit:
             raise QueueFull("full", 1)
 
         here.registry.get("a").admission.permit = none  # type: ignore[method-assign]
@@ -247,7 +247,7 @@ async def test_labels_are_the_backends_or_mapped_to_them(settings: Settings, tmp
 
 async def test_backends_that_cost_money_by_the_call_are_asked_only_if_they_are_named(settings: Settings) -> None:
     async with office(settings, works=False) as here:
-        fake_of(here.registry, "b").tally = type("Metered", (), {"metered": True})()  # type: ignore[misc,assignment]
+        fake_of(here.registry, "b").tally = type("Metered", (), {"metered": True})()
         assert [one.pinned.name for one in (await here.hand_in(dataset="set")).backends] == ["a"]
         named = await here.hand_in(dataset="set", backends=["b", "a", "b"])
         assert [one.pinned.name for one in named.backends] == ["b", "a"]
