@@ -1,5 +1,6 @@
 """`/v1/scorings`: batch scoring of labelled sets, and `/v1/datasets`: what can be scored by name."""
 
+import asyncio
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
@@ -7,9 +8,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from models import errors as shared
+from models.imaging import Limits
 from service import errors
 from service.api import scoring_streams as streams
-from service.api.image_body import GUARD_ERRORS
+from service.api.image_body import GUARD_ERRORS, IMAGE_ERRORS
 from service.api.problems import responses
 from service.api.requests import call, services
 from service.api.scoring_entry import BODY, ask_for, id_of
@@ -130,6 +132,25 @@ async def scoring_predictions(
     job = await desk.get(id_of(scoring))
     body, kind = (streams.table(desk, job), "text/csv") if form == "csv" else (streams.jsonl(desk, job), "application/x-ndjson")
     return StreamingResponse(body, media_type=kind, headers={"Content-Disposition": f'inline; filename="{job.id}.{form}"'})
+
+
+@router.get(
+    "/scorings/{scoring}/images/{image:path}",
+    response_class=Response,
+    responses=responses(*JOB_ERRORS, *IMAGE_ERRORS, shared.UnreadableImage, shared.DatasetError, errors.UnknownDataset)
+    | {200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}},
+    summary="A small picture of a scored image",
+)
+async def scoring_image(request: Request, scoring: str, image: str) -> Response:
+    """A JPEG that is small enough for lists, as long as the set is there."""
+    from models.scoring.thumbnails import thumbnail
+
+    service = services(request)
+    desk = await service.scorings.desk()
+    data = await desk.image(await desk.get(id_of(scoring)), image)
+    limits = Limits(service.settings.max_body_bytes, service.settings.max_pixels)
+    small = await asyncio.to_thread(thumbnail, data, limits)
+    return Response(small, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
 
 @router.get("/datasets", response_model=DatasetList, responses=responses(*GUARD_ERRORS), summary="What can be scored by name")

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from models.errors import ParallaxError
+from models.errors import ParallaxError, UnreadableImage
 from models.scoring.results import Scoring
 from service.database import Database
 from service.errors import DatabaseFailed
@@ -112,7 +112,9 @@ class Desk:
         return self._results[job.id]
 
     async def image(self, job: Job, image: str) -> bytes:
-        """An image of a job's set. Raises `UnreadableImage`, `UnknownDataset` or `DatasetError`."""
+        """An image that has a row. Raises `UnreadableImage`, `UnknownDataset` or `DatasetError`."""
+        if not await self._ask(partial(results.has, job=job, image=image)):
+            raise UnreadableImage(f"The job has no row of {image[:200]!a}.")
         return await asyncio.to_thread(self._read, job, image)
 
     async def datasets(self) -> list[Found]:

@@ -44,6 +44,13 @@ def done(connection: Connection, job: str) -> dict[str, set[str]]:
     return found
 
 
+def has(connection: Connection, job: Job, image: str) -> bool:
+    """Whether an image has a row in a job."""
+    names = [one.pinned.name for one in job.backends]
+    query = select(ROWS.c.image).where(ROWS.c.job == job.id, ROWS.c.backend.in_(names), ROWS.c.image == image).limit(1)
+    return connection.execute(query).first() is not None
+
+
 def counts(connection: Connection, job: str) -> dict[str, tuple[int, int, int]]:
     """Rows, rows with an error, and rows whose prediction is their label, by backend: counted, not believed."""
     query = (

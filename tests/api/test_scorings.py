@@ -77,6 +77,9 @@ def test_a_set_is_scored_with_all_backends_and_the_rows_are_those_of_classify(cl
         assert set(row["timing_ms"]) == {"queue", "decode", "infer", "total"}
     results = job["results"]
     assert [one["quality"]["accuracy"]["value"] for one in results["backends"]] == [1.0, 1.0]
+    small = client.get(f"/v1/scorings/{job['id']}/images/dark/1.png")
+    assert (small.headers["content-type"], small.content[:2]) == ("image/jpeg", b"\xff\xd8")
+    assert problem_of(client.get(f"/v1/scorings/{job['id']}/images/dark/99.png")) == "unreadable-image"
     table = client.get(f"/v1/scorings/{job['id']}/predictions?format=csv")
     assert table.headers["content-type"].startswith("text/csv")
     assert len(table.text.splitlines()) == 37
