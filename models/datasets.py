@@ -156,7 +156,7 @@ def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 def _one_split(source: Path, files: Sequence[PurePosixPath], split: str | None) -> list[PurePosixPath]:
     """Choose the image files of one split: those whose class folders share one parent. Raises `DatasetError`."""
-    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and not _is_litter(path)]
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and not is_litter(path)]
     if not images:
         raise DatasetError(f"{source} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
     stray = next((path for path in images if len(path.parts) < 2), None)
@@ -179,5 +179,6 @@ def _one_split(source: Path, files: Sequence[PurePosixPath], split: str | None) 
     return images
 
 
-def _is_litter(path: PurePosixPath) -> bool:
+def is_litter(path: PurePosixPath) -> bool:
+    """Whether a file is what systems leave lying about, and no image that anybody put there."""
     return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)

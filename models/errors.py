@@ -5,6 +5,7 @@
     │   ├── EmptyImage            no bytes
     │   ├── UnsupportedImage      not a JPEG, PNG, WebP, BMP or GIF
     │   ├── BrokenImage           truncated or corrupt
+    │   ├── UnreadableImage       its file or its address gives no bytes
     │   ├── ImageTooLarge         more bytes or pixels than allowed
     │   └── ImageTooSmall         a side under `imaging.MIN_SIDE`
     ├── ModelError                one version of a model is at fault
@@ -36,6 +37,10 @@ class UnsupportedImage(ImageError):
 
 class BrokenImage(ImageError):
     """The file begins like an image and can't be decoded to its end."""
+
+
+class UnreadableImage(ImageError):
+    """The file or the address of an image in a set gives no bytes."""
 
 
 class ImageTooLarge(ImageError):

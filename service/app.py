@@ -20,13 +20,14 @@ from models.imaging import Limits
 from models.machine import usable_cpus
 from models.repository import Repository
 from service.activity import Activity
-from service.api import backends, classify, compare, custom_vision, health
+from service.api import backends, classify, compare, custom_vision, health, scoring
 from service.api.auth import Guard
 from service.api.custom_vision_errors import error_response
 from service.api.dialects import Dialect
 from service.api.docs import mount_docs
 from service.api.edge import Edge
 from service.api.requests import Services, call
+from service.api.scoring_desk import Scorings
 from service.api.thin import ThinRoute
 from service.api.upload import ImageReader
 from service.backends.factory import finder
@@ -108,9 +109,14 @@ def create_app(settings: Settings, place: Place | None = None) -> FastAPI:
             siblings = await _join(stack, place, watcher, metrics) if place is not None else None
             reader = ImageReader(settings)
             fetcher = await _fetcher(stack, settings)
+            scorings = Scorings(settings, pipeline, registry, watcher, cpus)
+            stack.push_async_callback(scorings.close)
+            if place is not None and place.number:
+                scorings.only_takes()  # one worker's runs at a time, or each would measure the other's
             app.state.services = Services(
-                settings, registry, pipeline, reader, metrics, watcher, siblings=siblings, fetcher=fetcher
+                settings, registry, pipeline, reader, metrics, watcher, scorings, siblings=siblings, fetcher=fetcher
             )
+            _keep_running(stack, scorings.run())
             if not registry.running:
                 log.warning("no backend: the store is empty", extra={"models_dir": str(settings.models_dir)})
             _keep_running(stack, watcher.run())
@@ -127,7 +133,7 @@ def create_app(settings: Settings, place: Place | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for module in (classify, compare, backends, health, custom_vision):
+    for module in (classify, compare, scoring, backends, health, custom_vision):
         app.include_router(module.router)
     mount_docs(app)
     for kind in (ParallaxError, RequestValidationError, HTTPException):

@@ -1,8 +1,8 @@
 """The service's database: SQLite in the data folder, or a PostgreSQL that all replicas share.
 
-Tables are SQLAlchemy Core's, declared on `metadata` by the module whose they are, and made when they are first needed. Statements
-run on a thread of the database's own, one transaction at a time, so that the event loop never waits. Only who needs a database
-imports this: a service without remote backends does not load SQLAlchemy.
+Tables are SQLAlchemy Core's, declared on `metadata` by the module whose they are, and made by the steps in `migrations`.
+Statements run on a thread of the database's own, one transaction at a time, so that the event loop never waits. Only who needs
+a database imports this: a service that neither calls remote backends nor scores does not load SQLAlchemy.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event, 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from service.errors import DatabaseFailed
+from service.migrations import upgrade
 from service.settings import Settings
 
 Found = TypeVar("Found")
@@ -84,7 +85,7 @@ class Database:
                 _write_in_turns(engine)
             with engine.begin() as connection:
                 alone(connection)
-                metadata.create_all(connection)
+                upgrade(connection)
             self._engine = engine
         return self._engine
 

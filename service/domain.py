@@ -66,6 +66,8 @@ class Prediction(NamedTuple):
     backend: Identity
     ranked: tuple[RankedLabel, ...]
     timings: Timings
+    scores: Scores
+    """Of all labels."""
 
 
 def rank(scores: Scores, labels: tuple[str, ...], top: int) -> tuple[RankedLabel, ...]:

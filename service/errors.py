@@ -16,6 +16,11 @@ ParallaxError                     (models/errors.py, with the image and model er
     │   ├── UnknownProject        no Custom Vision project of that id is served here
     │   ├── UnknownPublication    that project has no such published name
     │   ├── BadImageUrl           an image can't be fetched from the address that was given, or may not be
+    │   ├── UnknownDataset        no labelled set of that name, or none that may be read
+    │   ├── UnmatchedLabels       classes of a set that a backend does not know
+    │   ├── UnknownScoring        no scoring job of that id
+    │   ├── KeyReused             an idempotency key came before, with something else
+    │   ├── DatasetsFull          the quota of uploaded sets is spent
     │   ├── ReloadRefused         the store's newest version can't be served; the one before goes on
     │   ├── MissingKey            no API key, or a wrong one
     │   └── ForeignOrigin         a browser on another site, while no keys guard the service
@@ -97,6 +102,26 @@ class UnknownPublication(RequestError):
 
 class BadImageUrl(RequestError):
     """An image can't be fetched from the address that was given, or may not be."""
+
+
+class UnknownDataset(RequestError):
+    """There is no labelled set of that name, or none that may be read."""
+
+
+class UnmatchedLabels(RequestError):
+    """A set has classes that a backend does not know."""
+
+
+class UnknownScoring(RequestError):
+    """No scoring job has that id."""
+
+
+class KeyReused(RequestError):
+    """An idempotency key came before, with another request."""
+
+
+class DatasetsFull(RequestError):
+    """The uploaded sets take as much room as they may."""
 
 
 class ReloadRefused(RequestError):

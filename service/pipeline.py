@@ -58,9 +58,12 @@ class Pipeline:
         self, data: bytes, *, backend: str | None = None, version: str | None = None, top: int = 3, asker: Asker = ANYBODY
     ) -> Prediction:
         """Classify one encoded image with one backend (none named: the default). Raises `ImageError` or `ServiceError`."""
+        return await self.classify_with(self._registry.get(backend, version), data, top=top, asker=asker)
+
+    async def classify_with(self, running: Running, data: bytes, *, top: int = 3, asker: Asker = ANYBODY) -> Prediction:
+        """`classify`, for who has chosen already: a scoring run keeps its version whatever is served meanwhile."""
         begun = time.perf_counter()
         self._activity.mark()
-        running = self._registry.get(backend, version)
         counters = running.counters
         try:
             with running.admission.permit(asker.holder, asker.deadline):
@@ -76,7 +79,7 @@ class Pipeline:
         timings = Timings(max(0.0, total - inferred.decode - inferred.infer), inferred.decode, inferred.infer, total)
         identity = running.identity
         self._metrics.observe(identity, timings)
-        return Prediction(identity, rank(inferred.scores, identity.labels, top), timings)
+        return Prediction(identity, rank(inferred.scores, identity.labels, top), timings, inferred.scores)
 
     async def compare(
         self, data: bytes, *, backends: Sequence[str] = (), top: int = 3, asker: Asker = ANYBODY

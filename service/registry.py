@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from models.errors import ModelError
@@ -36,7 +38,7 @@ class Registry:
         self._on_batch = on_batch
         self._running: dict[str, list[Running]] = {}
         self._failures: dict[str, list[Failure]] = {}
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring: dict[asyncio.Task[None], Running] = {}
         self._one_at_a_time = asyncio.Lock()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader", initializer=step_back, initargs=(LOADING,))
         self._default_given = "default_backend" in settings.model_fields_set
@@ -126,6 +128,32 @@ class Registry:
         loaded = ", ".join(running.identity.version for running in versions)
         raise UnknownVersion(f"Version {version!r} of {name!r} is not loaded. Loaded: {loaded}.")
 
+    @asynccontextmanager
+    async def pin(self, wanted: Identity, find: Callable[[], Awaitable[Sequence[Candidate]]]) -> AsyncIterator[Running]:
+        """Have a backend in the very version and precision of an identity, for the length of a block.
+
+        It may be served, on its way out, or, if it is neither, one of what `find` finds, which is loaded for this block alone.
+        Raises `UnknownVersion`, or what loading it raises.
+        """
+        known = [*self._running.get(wanted.name, ()), *self._retiring.values()]
+        running = next((one for one in known if _alike(one.identity, wanted)), None)
+        if running is not None:
+            with running.pins:
+                yield running
+            return
+        for candidate in await find():
+            if candidate.version == wanted.version and candidate.load is not None:
+                load = partial(candidate.load_as, wanted.precision) if candidate.load_as else partial(candidate.load, None)
+                break
+        else:
+            raise UnknownVersion(f"Version {wanted.version!r} of {wanted.name!r} is neither loaded nor in the store any more.")
+        backend: Backend[Any] = await asyncio.get_running_loop().run_in_executor(self._loader, load)
+        own = await Running.start(backend, candidate, self._settings, self._on_batch)
+        try:
+            yield own
+        finally:
+            await own.close()
+
     async def close(self) -> None:
         """Answer everyone who was accepted, then close every backend. Requests have had their grace time before."""
         for task in self._retiring:
@@ -155,12 +183,16 @@ class Registry:
         for running in leaving:
             log.info("backend retired", extra=_facts(running.identity))
             task = asyncio.get_running_loop().create_task(running.retire(patience))
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
+            self._retiring[task] = running
+            task.add_done_callback(self._retiring.pop)
 
 
 def _same(running: Running, candidate: Candidate) -> bool:
     return running.identity.version == candidate.version and running.stamp == candidate.stamp and candidate.load is not None
+
+
+def _alike(one: Identity, other: Identity) -> bool:
+    return (one.name, one.version, one.precision) == (other.name, other.version, other.precision)
 
 
 def _facts(identity: Identity) -> dict[str, Any]:

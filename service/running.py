@@ -30,6 +30,28 @@ class Counters:
     refused: int = 0
 
 
+class Pins:
+    """Those who need this very version for as long as they run, whatever takes its place."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._gone = asyncio.Event()
+        self._gone.set()
+
+    def __enter__(self) -> None:
+        self._count += 1
+        self._gone.clear()
+
+    def __exit__(self, *_exc: object) -> None:
+        self._count -= 1
+        if not self._count:
+            self._gone.set()
+
+    async def gone(self) -> None:
+        """Wait until nobody needs it."""
+        await self._gone.wait()
+
+
 @dataclass(frozen=True, eq=False)
 class Running:
     """Made by `start`, ended by `retire` or `close`."""
@@ -40,6 +62,7 @@ class Running:
     stamp: object
     """The candidate's."""
     counters: Counters = field(default_factory=Counters)
+    pins: Pins = field(default_factory=Pins)
 
     @classmethod
     async def start(cls, backend: Backend[Any], candidate: Candidate, settings: Settings, on_batch: OnBatch) -> "Running":
@@ -73,8 +96,9 @@ class Running:
     async def retire(self, patience: float) -> None:
         """Let everyone who is inside have their answer, then close. Newcomers must have been sent elsewhere before.
 
-        `patience`: seconds, after which whoever is still there is refused.
+        `patience`: seconds, after which whoever is still there is refused. Who pinned it is waited for first, however long.
         """
+        await self.pins.gone()
         try:
             async with asyncio.timeout(patience):
                 await self.admission.emptied()

@@ -71,6 +71,19 @@ class Settings(BaseSettings):
     database_url: Annotated[SecretStr, AfterValidator(checked_database)] = SecretStr("")
     """`postgresql://USER:PASSWORD@HOST/DATABASE`: what replicas share is kept there; unset: in `parallax.db` in the data folder,
     which the workers of one machine share. Backends of the store need no database."""
+    datasets_dir: Path | None = None
+    """Sets that may be scored by name: folders of class folders, zips of such, JSONL files of `image_url` and `label`."""
+    datasets_allow: list[str] = Field(default_factory=list)
+    """What the addresses of images and annotations elsewhere must begin with, as a JSON list:
+    `["https://example.blob.core.windows.net/images/", "s3://photos/"]`. Empty: none may be fetched."""
+    max_dataset_bytes: int = Field(default=2_000_000_000, ge=1)
+    """Bytes of one uploaded zip at most."""
+    datasets_quota_bytes: int = Field(default=10_000_000_000, ge=1)
+    """Bytes of all uploaded zips in the data folder together."""
+    datasets_keep_h: float = Field(default=168, gt=0)
+    """Hours that an uploaded zip is kept after its last use."""
+    scoring_lease_s: float = Field(default=15, ge=1)
+    """A scoring job whose replica was not heard of for so long goes on in another one."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`cuda`: refuse to start without a working GPU; `auto`: use one if it is there, and say so if not."""
     precision: Literal["auto", "fp32", "int8", "fp16"] = "auto"

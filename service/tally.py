@@ -26,6 +26,8 @@ class Tally:
     breaker: BreakerState = "closed"
     usd_per_call: float = 0.0
     """As configured; 0 if nobody said."""
+    metered: bool = False
+    """Whether every call costs, even if nobody said how much: nobody makes such calls unless told to."""
     usd: float = 0.0
     """What the requests cost, at that price."""
 

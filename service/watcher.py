@@ -42,6 +42,10 @@ class Watcher:
         found = await asyncio.to_thread(self._find)
         await self._registry.reload(name, found.get(name, []))
 
+    async def candidates(self, name: str) -> Sequence[Candidate]:
+        """What the store holds of a name, newest first."""
+        return (await asyncio.to_thread(self._find)).get(name, [])
+
     async def _look(self) -> None:
         stamps = await asyncio.to_thread(self._repository.stamps)
         changed = {name for name, _ in dict(stamps.items() ^ self._seen.items())}

@@ -19,7 +19,7 @@ HEAVY = {"keras", "onnx", "plotly", "scipy", "sklearn", "tensorflow", "tf2onnx"}
 """What costs seconds and hundreds of megabytes to import."""
 
 LAYERS: Sequence[Sequence[str]] = (
-    ("errors", "domain", "addresses"),
+    ("errors", "domain", "addresses", "migrations"),
     ("tuning", "fairness", "niceness", "memory", "activity", "alarms", "remote_settings", "custom_vision_api_settings", "tally"),
     ("settings", "admission", "batching", "decoding", "lanes", "fetching", "remote_metrics"),
     ("plans", "database"),

@@ -12,6 +12,7 @@ from starlette.types import Message
 
 from service.alarms import Alarms
 from service.api.exchange import HANGUP, Hangup
+from service.api.scoring_desk import Scorings
 from service.api.upload import ImageReader, header_number
 from service.errors import BadParameter
 from service.pipeline import Asker, Pipeline
@@ -41,6 +42,7 @@ class Services:
     reader: ImageReader
     metrics: Metrics
     watcher: Watcher
+    scorings: Scorings
     fetcher: "ImageFetcher | None" = None
     """For callers who send an address in place of an image, where that is allowed."""
     hangups: Alarms = field(default_factory=lambda: Alarms(LEFT_AFTER_S))

@@ -151,5 +151,7 @@ class Candidate:
     load: Callable[[Plan | None], Backend[Any]] | None = None
     """Blocks, on a thread. Takes the plan of the version whose place it will take, if there is one. Raises `ModelError`."""
     reason: str = ""
+    load_as: Callable[[str], Backend[Any]] | None = None
+    """`load` in a given precision, for who began with it; None: there is only one. Raises `ModelError`."""
     stamp: object = None
     """Differs when the version's files do: what is served already need not be loaded again."""

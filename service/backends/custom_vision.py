@@ -44,6 +44,7 @@ class CustomVisionBackend(Elsewhere):
         self._settings = chosen
         self._limits = imaging.Limits(settings.max_body_bytes, settings.max_pixels)
         self._database = Database(settings)
+        tally.metered = True
         tally.usd_per_call = (chosen.usd_per_1000 or 0) / 1000
         lease_s = chosen.attempt_timeout_s + PERIOD_S + SLACK_S
         terms = Terms(f"custom_vision {chosen.host}", chosen.allowed_rate, chosen.monthly_calls, lease_s)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
+from models.errors import UnknownModel
 from models.repository import Repository, StoredModel
 from service.backends.base import Backend, Candidate
 from service.backends.devices import Device, choose_device
@@ -48,7 +49,13 @@ def _from_store(stored: StoredModel, settings: Settings, device: Device, book: P
     def load(inherited: Plan | None) -> Backend[object]:
         return OnnxBackend.load(stored, settings, device, book, inherited)  # type: ignore[return-value]  # blind to the prepared type
 
-    return Candidate(stored.card.version, load, stamp=stored.card)
+    def load_as(precision: str) -> Backend[object]:
+        variant = next((one for one in stored.card.variants if one.precision == precision), None)
+        if variant is None:
+            raise UnknownModel(f"{stored.card.name}/{stored.card.version} has no variant in {precision}.")
+        return OnnxBackend.load_variant(stored, variant, settings, device, book)  # type: ignore[return-value]  # as above
+
+    return Candidate(stored.card.version, load, load_as=load_as, stamp=stored.card)
 
 
 def _azure_ml(settings: Settings) -> Candidate:

@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from models import errors as shared
-from models.errors import ImageError, ParallaxError
+from models.errors import DatasetError, ImageError, ParallaxError
 from service import errors
 from service.api.problems import INTERNAL, MEDIA_TYPE, TABLE, problem, problem_response, problem_type, responses
 from service.app import create_app
@@ -28,7 +28,11 @@ def leaves(root: type[ParallaxError], module: ModuleType) -> Iterator[type[Paral
         yield root
 
 
-LEAVES = [*leaves(ImageError, shared), *(kind for kind in leaves(ServiceError, errors) if kind is not ConfigurationError)]
+LEAVES = [
+    *leaves(ImageError, shared),
+    DatasetError,
+    *(kind for kind in leaves(ServiceError, errors) if kind is not ConfigurationError),
+]
 """Every error that a request can meet; `ConfigurationError` ends the start."""
 
 

@@ -1,0 +1,43 @@
+"""What a job notes of one image and one backend."""
+
+from typing import NamedTuple
+
+from service.domain import Scores
+
+
+class Row(NamedTuple):
+    """Exactly one for each image and backend of a job. Times in milliseconds."""
+
+    image: str
+    """Path in the data set, `sea/20072.jpg`, or the address of an annotation; unique in the job."""
+    label: str | None
+    """What it shows, in the backend's words; None in a set without labels."""
+    backend: str
+    version: str
+    precision: str
+    predicted: str | None
+    """The most probable label; None if there is an error."""
+    probability: float | None
+    """Of `predicted`."""
+    scores: Scores | None
+    """float32 [classes], in the order of the backend's labels as the job pinned them (`Pinned.labels`)."""
+    queue_ms: float | None
+    decode_ms: float | None
+    infer_ms: float | None
+    total_ms: float | None
+    """None for all four if there is an error: an image that has no answer has no latency."""
+    error: str | None
+    """Code of the problem (`invalid-image`, `backend-failed`, ...), as /v1/classify would have answered."""
+    detail: str | None = None
+    """What the problem says in words."""
+
+
+class Pinned(NamedTuple):
+    """A backend as a job uses it from its first image to its last."""
+
+    name: str
+    kind: str
+    version: str
+    precision: str
+    provider: str
+    labels: tuple[str, ...]

@@ -1,0 +1,196 @@
+"""Batch scoring through HTTP: jobs asked for, watched, read and cancelled."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.conftest import LABELS
+from tests.support.images import labelled, write_folder, write_zip
+from tests.support.models import tiny_model
+from tests.support.server import Server, eventually, problem_of, serving
+
+COUNT = {"dark": 7, "grey": 6, "bright": 5}
+IMAGES = labelled(COUNT)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scoring")
+    for name in ("one", "two"):
+        tiny_model(folder / "store", name, labels=LABELS)
+    write_folder(folder / "sets" / "good", IMAGES)
+    write_zip(folder / "sets" / "wrapped.zip", {f"seg_test/{name}": data for name, data in IMAGES.items()})
+    write_folder(folder / "sets" / "wrong", {f"night/{number}": data for number, data in enumerate(IMAGES.values())})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(home: Path) -> Iterator[Server]:
+    with serving(home, datasets_dir=home / "sets", max_dataset_bytes=3_000_000) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx.Client]:
+    with server.client() as client:
+        yield client
+
+
+def ended(client: httpx.Client, reply: httpx.Response) -> dict[str, Any]:
+    """The job that a reply announces, once it has ended."""
+    assert reply.status_code == 202, reply.text
+    place = reply.headers["location"]
+    assert place == f"/v1/scorings/{reply.json()['id']}"
+    found: dict[str, Any] = {}
+
+    def over() -> bool:
+        nonlocal found
+        found = client.get(place).raise_for_status().json()
+        return found["state"] in {"succeeded", "failed", "cancelled"}
+
+    eventually(over, "the job ended")
+    return found
+
+
+def predictions(client: httpx.Client, job: str) -> list[dict[str, Any]]:
+    reply = client.get(f"/v1/scorings/{job}/predictions").raise_for_status()
+    assert reply.headers["content-type"] == "application/x-ndjson"
+    return [json.loads(line) for line in reply.text.splitlines()]
+
+
+def test_a_set_is_scored_with_all_backends_and_the_rows_are_those_of_classify(client: httpx.Client) -> None:
+    job = ended(client, client.post("/v1/scorings", json={"dataset": "good", "concurrency": 2}))
+    assert (job["state"], job["note"]) == ("succeeded", None)
+    assert job["progress"] == {"done": 36, "total": 36}
+    assert [(one["name"], one["accuracy"], one["failed"]) for one in job["backends"]] == [("one", 1.0, 0), ("two", 1.0, 0)]
+    assert job["dataset"] | {"images": 18, "labelled": True, "labels": sorted(LABELS)} == job["dataset"]
+    rows = predictions(client, job["id"])
+    assert {(row["backend"], row["image"]) for row in rows} == {(name, image) for name in ("one", "two") for image in IMAGES}
+    for row in rows[:6]:
+        told = client.post(f"/v1/classify?backend={row['backend']}&top=1", content=IMAGES[row["image"]]).json()
+        assert told["predictions"] == [{"label": row["predicted"], "probability": row["probability"]}]
+        assert (row["label"], row["error"]) == (row["image"].split("/")[0], None)
+        assert set(row["timing_ms"]) == {"queue", "decode", "infer", "total"}
+    results = job["results"]
+    assert [one["quality"]["accuracy"]["value"] for one in results["backends"]] == [1.0, 1.0]
+    small = client.get(f"/v1/scorings/{job['id']}/images/dark/1.png")
+    assert (small.headers["content-type"], small.content[:2]) == ("image/jpeg", b"\xff\xd8")
+    assert problem_of(client.get(f"/v1/scorings/{job['id']}/images/dark/99.png")) == "unreadable-image"
+    table = client.get(f"/v1/scorings/{job['id']}/predictions?format=csv")
+    assert table.headers["content-type"].startswith("text/csv")
+    assert len(table.text.splitlines()) == 37
+
+
+@pytest.mark.parametrize("wrapper", ["", "seg_test/"])
+def test_an_uploaded_zip_is_scored_and_kept_by_its_digest(client: httpx.Client, tmp_path: Path, wrapper: str) -> None:
+    zipped = write_zip(tmp_path / "x.zip", {f"{wrapper}{name}": data for name, data in IMAGES.items()}).read_bytes()
+    fields = {"backends": "two, one", "limit": "5", "label_map": "{}", "seed": ""}
+    reply = client.post("/v1/scorings", data=fields, files={"dataset": ("x.zip", zipped)})
+    job = ended(client, reply)
+    assert [one["name"] for one in job["backends"]] == ["two", "one"]
+    assert job["progress"] == {"done": 10, "total": 10}
+    name = job["dataset"]["name"]
+    listed = {one["name"]: one for one in client.get("/v1/datasets").json()["datasets"]}
+    assert listed[name]["bytes"] == len(zipped)
+    assert set(listed) >= {"good", "wrapped.zip", name}
+    again = ended(client, client.post("/v1/scorings", data={"dataset": name, "backends": "one"}, files={"seed": (None, "3")}))
+    assert again["progress"]["total"] == 18
+    assert {row["image"] for row in predictions(client, again["id"])} == set(IMAGES)
+
+
+def test_events_tell_of_the_progress_to_the_end(client: httpx.Client) -> None:
+    job = client.post("/v1/scorings", json={"dataset": "wrapped.zip", "mode": "latency"}).json()["id"]
+    with client.stream("GET", f"/v1/scorings/{job}/events") as reply:
+        assert reply.headers["content-type"].startswith("text/event-stream")
+        text = reply.read().decode()
+    events = [dict(line.split(": ", 1) for line in event.splitlines()) for event in text.strip().split("\n\n")]
+    kinds = [event["event"] for event in events if event["event"] != "progress"]
+    assert kinds == ["queued", "started", "succeeded", "end"]
+    last = [json.loads(event["data"]) for event in events if event["event"] == "progress"][-1]
+    assert (last["done"], last["total"], last["state"]) == (36, 36, "succeeded")
+    assert last["backends"][0]["accuracy"] == 1.0
+    after = client.get(f"/v1/scorings/{job}/events", headers={"Last-Event-ID": events[0]["id"]}).text
+    assert "event: queued" not in after
+    assert "event: started" in after
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "said"),
+    [
+        ({}, 422, "bad-parameter", "dataset is missing"),
+        ({"dataset": "nowhere"}, 404, "unknown-dataset", "GET /v1/datasets"),
+        ({"dataset": "../store"}, 404, "unknown-dataset", "folder of sets"),
+        ({"dataset": "/etc"}, 404, "unknown-dataset", "folder of sets"),
+        ({"dataset": "https://example.org/x.jsonl"}, 404, "unknown-dataset", "PARALLAX_DATASETS_ALLOW"),
+        ({"dataset": "simplecache::file:///etc/passwd"}, 404, "unknown-dataset", "chain"),
+        ({"dataset": "good", "backends": ["none"]}, 404, "unknown-backend", "one, two"),
+        ({"dataset": "good", "mode": "latency", "concurrency": 4}, 422, "bad-parameter", "one image at a time"),
+        ({"dataset": "good", "limit": 0}, 422, "bad-parameter", "limit"),
+        ({"dataset": "good", "label_map": {"dark": "black"}}, 422, "unmatched-labels", "one does not know 'dark'"),
+        ({"dataset": "good", "colour": "red"}, 422, "bad-parameter", "colour"),
+        ({"dataset": "wrong"}, 422, "bad-dataset", "holds no image"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_the_reason(
+    client: httpx.Client, body: dict[str, Any], status: int, code: str, said: str
+) -> None:
+    reply = client.post("/v1/scorings", json=body)
+    assert (reply.status_code, problem_of(reply)) == (status, code)
+    assert said in reply.json()["detail"]
+
+
+def test_forms_that_make_no_sense_are_refused_and_leave_nothing(client: httpx.Client, home: Path) -> None:
+    before = sorted((home / "data" / "datasets").glob("*")) if (home / "data" / "datasets").exists() else []
+    files = {"dataset": ("x.zip", b"no zip")}
+    assert problem_of(client.post("/v1/scorings", files=files)) == "bad-dataset"
+    assert problem_of(client.post("/v1/scorings", files=files, data={"label_map": "{"})) == "bad-parameter"
+    assert problem_of(client.post("/v1/scorings", files={"dataset": ("x.zip", b"")})) == "bad-multipart"
+    assert problem_of(client.post("/v1/scorings", files={"dataset": ("x.zip", bytes(3_100_000))})) == "body-too-large"
+    chunks = iter([b"--b\r\nContent-Disposition: form-data; name=dataset; filename=x\r\n\r\n", *[bytes(1_000_000)] * 4])
+    told = client.post("/v1/scorings", content=chunks, headers={"Content-Type": "multipart/form-data; boundary=b"})
+    assert problem_of(told) == "body-too-large"
+    folder = home / "data" / "datasets"
+    assert sorted(folder.glob("*")) == before
+
+
+def test_an_idempotency_key_makes_one_job_of_a_request_that_is_sent_twice(client: httpx.Client) -> None:
+    headers = {"Idempotency-Key": "today"}
+    first = client.post("/v1/scorings", json={"dataset": "good", "limit": 1}, headers=headers).json()["id"]
+    assert client.post("/v1/scorings", json={"dataset": "good", "limit": 1}, headers=headers).json()["id"] == first
+    assert problem_of(client.post("/v1/scorings", json={"dataset": "good"}, headers=headers)) == "key-reused"
+
+
+def test_jobs_are_listed_newest_first_in_pages(client: httpx.Client) -> None:
+    made = [client.post("/v1/scorings", json={"dataset": "good", "limit": 1}).json()["id"] for _ in range(3)]
+    page = client.get("/v1/scorings?limit=2").json()
+    assert [one["id"] for one in page["scorings"]] == made[:0:-1]
+    following = client.get(f"/v1/scorings?limit=2&before={page['next']}").json()
+    assert following["scorings"][0]["id"] == made[0]
+
+
+@pytest.mark.parametrize("path", ["", "/events", "/predictions"])
+@pytest.mark.parametrize("job", ["01ABCDEFG", "%2e%2e"])
+def test_a_job_that_is_not_there_is_a_404(client: httpx.Client, path: str, job: str) -> None:
+    assert problem_of(client.get(f"/v1/scorings/{job}{path}")) == "unknown-scoring"
+
+
+def test_a_job_is_cancelled_and_keeps_its_rows(tmp_path: Path) -> None:
+    write_folder(tmp_path / "sets" / "good", IMAGES)
+    with (
+        serving(
+            tmp_path, datasets_dir=tmp_path / "sets", fake__labels=LABELS, fake__latency_ms=100, fake__max_batch_size=1
+        ) as slow,
+        slow.client() as client,
+    ):
+        reply = client.post("/v1/scorings", json={"dataset": "good", "warmup": 0, "concurrency": 1})
+        place = reply.headers["location"]
+        eventually(lambda: client.get(place).json()["progress"]["done"], "it has begun")
+        assert client.delete(place).status_code == 202
+        job = ended(client, reply)
+        assert job["state"] == "cancelled"
+        assert 0 < len(predictions(client, job["id"])) == job["progress"]["done"] < 18
+        assert job["results"]["run"]["state"] == "cancelled"

@@ -1,0 +1,227 @@
+"""What sets may look like, and what is refused of those that others made."""
+
+import stat
+import struct
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from models.errors import DatasetError, ImageTooLarge, UnreadableImage
+from service.errors import UnknownDataset
+from service.scoring import sources
+from service.scoring.addresses import check_address, local_path
+from service.scoring.annotations import AnnotationSource
+from service.scoring.jobs import Task, packed, unpacked
+from service.scoring.sources import FolderSource, ZipSource
+from tests.support.images import write_folder, write_zip
+
+GOOD = {"sea/1.jpg": b"one", "sea/2.jpg": b"two", "street/1.png": b"three"}
+TASKS = [Task("sea/1.jpg", "sea"), Task("sea/2.jpg", "sea"), Task("street/1.png", "street")]
+
+
+def under(prefix: str, files: Mapping[str, bytes] = GOOD) -> dict[str, bytes]:
+    return {f"{prefix}{name}": data for name, data in files.items()}
+
+
+@pytest.mark.parametrize("prefix", ["", "seg_test/", "archive/seg_test/"])
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_class_folders_stand_at_the_top_or_in_a_wrapper(tmp_path: Path, prefix: str, kind: str) -> None:
+    files = under(prefix) | {f"{prefix}.DS_Store": b"", f"{prefix}notes.txt": b"", f"__MACOSX/{prefix}sea/._1.jpg": b""}
+    folder, path = tmp_path / "set", tmp_path / "set.zip"
+    source = FolderSource(write_folder(folder, files)) if kind == "folder" else ZipSource(write_zip(path, files))
+    assert source.tasks() == TASKS
+    assert source.read("sea/2.jpg", 10) == b"two"
+    again = FolderSource(folder, prefix=prefix) if kind == "folder" else ZipSource(path, prefix=prefix)
+    assert again.read("street/1.png", 10) == b"three", "who goes on with a job lists nothing"
+    for one in (source, again):
+        one.close()
+
+
+def test_of_several_splits_one_is_named(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "all.zip", under("seg_train/") | under("seg_test/"))
+    with pytest.raises(DatasetError, match=r"several sets \(seg_test, seg_train\).*all.zip#seg_test"):
+        ZipSource(path).tasks()
+    assert ZipSource(path, "seg_test").tasks() == TASKS
+    with pytest.raises(DatasetError, match="no split 'seg_pred'; it holds: seg_test, seg_train"):
+        ZipSource(path, "seg_pred").tasks()
+
+
+def test_images_in_no_folder_have_no_label(tmp_path: Path) -> None:
+    assert ZipSource(write_zip(tmp_path / "x.zip", {"1.jpg": b"", "2.jpg": b""})).tasks() == [
+        Task("1.jpg", None),
+        Task("2.jpg", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({}, "holds no image"),
+        ({"readme.txt": b""}, "holds no image"),
+        (GOOD | {"3.jpg": b""}, "3.jpg stands beside the class folders"),
+        (GOOD | {"../../etc/1.jpg": b""}, "leads out of the zip"),
+        (GOOD | {"/etc/1.jpg": b""}, "leads out of the zip"),
+        (GOOD | {"C:/1.jpg": b""}, "leads out of the zip"),
+        (GOOD | {"sea/inner.zip": b""}, "holds another zip, 'sea/inner.zip'"),
+        (GOOD | {"sea/\x1b[2J.jpg": b""}, r"unprintable characters"),
+        (GOOD | {f"sea/{'x' * 1100}.jpg": b""}, "more than 1024"),
+    ],
+)
+def test_a_zip_that_nobody_should_trust_is_refused(tmp_path: Path, files: Mapping[str, bytes], said: str) -> None:
+    with pytest.raises(DatasetError, match=said) as refused:
+        ZipSource(write_zip(tmp_path / "x.zip", files)).tasks()
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 400
+
+
+def test_duplicates_links_and_secrets_in_a_zip_are_refused(tmp_path: Path) -> None:
+    twice = tmp_path / "twice.zip"
+    with zipfile.ZipFile(twice, "w") as archive, warnings.catch_warnings(action="ignore"):
+        archive.writestr("sea/1.jpg", b"one")
+        archive.writestr("sea/1.jpg", b"other")
+    with pytest.raises(DatasetError, match=r"'sea/1\.jpg' more than once"):
+        ZipSource(twice).tasks()
+    link = tmp_path / "link.zip"
+    with zipfile.ZipFile(link, "w") as archive:
+        info = zipfile.ZipInfo("sea/1.jpg")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(info, "/etc/passwd")
+    with pytest.raises(DatasetError, match="is a link"):
+        ZipSource(link).tasks()
+    secret = write_zip(tmp_path / "secret.zip", GOOD)
+    data = bytearray(secret.read_bytes())
+    at = data.index(b"PK\x01\x02")
+    data[at + 8] |= 1
+    secret.write_bytes(data)
+    with pytest.raises(DatasetError, match="is encrypted"):
+        ZipSource(secret).tasks()
+
+
+def test_a_zip_of_too_many_files_is_refused_before_its_list_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_zip(tmp_path / "x.zip", {f"sea/{number}.jpg": b"" for number in range(30)})
+    monkeypatch.setattr(sources, "MAX_ENTRIES", 20)
+    with pytest.raises(DatasetError, match="more than 20"):
+        ZipSource(path).tasks()
+    monkeypatch.setattr(sources, "MAX_DIRECTORY_BYTES", 1000)
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    with pytest.raises(DatasetError, match="lists more files"):
+        ZipSource(path)
+
+
+@pytest.mark.parametrize("data", [b"", b"no zip", b"PK\x05\x06" + bytes(3)], ids=["empty", "text", "half"])
+def test_what_is_no_zip_says_so(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x.zip").write_bytes(data)
+    with pytest.raises(DatasetError, match=r"x\.zip is not a zip file"):
+        ZipSource(tmp_path / "x.zip")
+
+
+def test_a_damaged_or_lying_member_is_its_own_error(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "x.zip", {"sea/1.jpg": b"one" * 100, "sea/2.jpg": b"two"})
+    data = bytearray(path.read_bytes())
+    data[data.index(b"oneone")] ^= 1
+    path.write_bytes(data)
+    source = ZipSource(path)
+    assert len(source.tasks()) == 2
+    with pytest.raises(UnreadableImage, match=r"sea/1\.jpg can't be read: Bad CRC"):
+        source.read("sea/1.jpg", 1000)
+    with pytest.raises(ImageTooLarge):
+        source.read("sea/1.jpg", 100)
+    with pytest.raises(UnreadableImage, match="not in the zip any more"):
+        source.read("sea/3.jpg", 100)
+    lying = path.read_bytes().replace(struct.pack("<I", 300), struct.pack("<I", 3))
+    (tmp_path / "lying.zip").write_bytes(lying)
+    with pytest.raises((UnreadableImage, ImageTooLarge)):
+        ZipSource(tmp_path / "lying.zip").read("sea/1.jpg", 100)
+
+
+def test_links_in_a_folder_lead_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    root = write_folder(tmp_path / "set", GOOD)
+    (root / "sea" / "3.jpg").symlink_to(tmp_path / "secret.jpg")
+    source = FolderSource(root)
+    with pytest.raises(UnreadableImage, match="a link to a place outside"):
+        source.read("sea/3.jpg", 100)
+    with pytest.raises(UnreadableImage):
+        source.read("../secret.jpg", 100)
+    (root / "sea" / "1.jpg").unlink()
+    with pytest.raises(UnreadableImage, match="can't be read: No such file"):
+        source.read("sea/1.jpg", 100)
+
+
+ALLOWED = ["https://example.org/images/", "s3://photos"]
+
+
+@pytest.mark.parametrize("address", ["https://example.org/images/sea/1.jpg", "s3://photos/1.jpg", "s3://photos"])
+def test_addresses_that_begin_with_an_entry_may_be_read(address: str) -> None:
+    check_address(address, ALLOWED)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://example.org/other/1.jpg",
+        "http://example.org/images/1.jpg",
+        "https://example.org/images/../other/1.jpg",
+        "https://example.org/images/%2e%2e/other/1.jpg",
+        "https://example.org/images/%252e%252e/other/1.jpg",
+        "https://example.org@evil.example/images/1.jpg",
+        "s3://photos-of-others/1.jpg",
+        "simplecache::https://example.org/images/1.jpg",
+        "https://example.org/images/::file:///etc/passwd",
+        "file:///etc/passwd",
+        "local:///etc/passwd",
+        "memory://x",
+        "https://example.org/images/\n1.jpg",
+    ],
+)
+def test_others_may_not(address: str) -> None:
+    with pytest.raises(UnknownDataset):
+        check_address(address, [*ALLOWED, "file://", "memory://"])
+
+
+def test_names_lead_into_the_folder_of_sets_only(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "sets", under("set/"))
+    (root / "out").symlink_to(tmp_path)
+    assert local_path(root, "set") == (root / "set").resolve()
+    for name in ("", ".", "..", "../sets/../x", "out", str(tmp_path), "nowhere", "a\0b", "x" * 5000):
+        with pytest.raises(UnknownDataset):
+            local_path(root, name)
+
+
+def annotated(root: Path | None, *lines: str) -> AnnotationSource:
+    return AnnotationSource("x.jsonl", "\n".join(lines).encode(), root, ALLOWED)
+
+
+def test_annotations_name_images_and_labels(tmp_path: Path) -> None:
+    source = annotated(write_folder(tmp_path / "sets", GOOD), '{"image_url": "sea/1.jpg", "label": "sea", "more": 1}', "")
+    assert source.tasks() == [Task("sea/1.jpg", "sea")]
+    assert source.read("sea/1.jpg", 10) == b"one"
+    with pytest.raises(UnreadableImage):
+        source.read("../x.jpg", 10)
+    assert annotated(None, '{"image_url": "s3://photos/1.jpg"}').tasks() == [Task("s3://photos/1.jpg", None)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([], "has no line like"),
+        (["{"], "line 1 is no JSON"),
+        (["[]"], "line 1 has no `image_url`"),
+        (['{"image_url": "../x.jpg"}'], "line 1.*no path inside"),
+        (['{"image_url": "/etc/x.jpg"}'], "line 1.*no path inside"),
+        (['{"image_url": "http://10.0.0.1/x.jpg"}'], "line 1.*PARALLAX_DATASETS_ALLOW"),
+        (['{"image_url": "sea/1.jpg", "label": 3}'], "`label` is no word"),
+        (['{"image_url": "sea/1.jpg", "label": "sea"}'] * 2, "line 2.*twice"),
+        (['{"image_url": "sea/1.jpg", "label": "sea"}', '{"image_url": "sea/2.jpg"}'], "labels on some lines"),
+    ],
+)
+def test_annotations_that_can_t_be_used_say_where(tmp_path: Path, lines: list[str], said: str) -> None:
+    with pytest.raises(DatasetError, match=said):
+        annotated(tmp_path, *lines).tasks()
+
+
+def test_tasks_come_out_of_the_database_as_they_went_in() -> None:
+    assert unpacked(packed(TASKS)) == TASKS
