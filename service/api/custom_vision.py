@@ -47,7 +47,7 @@ async def classify_image(request: Request) -> Response:
     """Send an image, as a form with a part `imageData` or as it is; get all tags, most probable first."""
     service, found, backend, asking = _asked(request)
     with service.reader.admit(found.headers, MAX_IMAGE_BYTES) as upload:
-        data = await upload.read(request.receive, "imageData")
+        data = await upload.read(request.receive, "imageData", bare=True)
         return await _answer(request, service, data, backend, asking)
 
 

@@ -14,8 +14,11 @@ from service.errors import BadMultipart
 MAX_PARTS = 17
 
 
-def part(content_type: bytes, body: bytes, name: str) -> bytes:
-    """The first part with that name. Raises `BadMultipart` if there is none, or if the body is not what its type says."""
+def part(content_type: bytes, body: bytes, name: str, *, bare: bool = False) -> bytes:
+    """The one part with that name; `bare`: even if it has no filename, as files have.
+
+    Raises `BadMultipart` if there is none or more than one, or if the body is not what its type says.
+    """
     _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary")
     if not boundary:
@@ -29,9 +32,11 @@ def part(content_type: bytes, body: bytes, name: str) -> bytes:
         raise BadMultipart(f"The multipart body can't be read: {exc}") from exc
     if not found.ended:
         raise BadMultipart("The multipart body ends before its last boundary.")
-    if name not in found.parts:
+    if name in found.several:
+        raise BadMultipart(f"There is more than one part named `{name}`. Send one image a request.")
+    if name not in found.parts or not (bare or name in found.files):
         names = ", ".join(sorted(found.parts)) or "none"
-        raise BadMultipart(f"There is no part named `{name}` (parts: {names}). Try: curl -F {name}=@photo.jpg URL")
+        raise BadMultipart(f"There is no file part named `{name}` (parts: {names}). Try: curl -F {name}=@photo.jpg URL")
     return b"".join(found.parts[name])
 
 
@@ -40,6 +45,10 @@ class _Parts:
 
     def __init__(self) -> None:
         self.parts: dict[str, list[memoryview]] = {}
+        self.files: set[str] = set()
+        """Names of those that state a filename."""
+        self.several: set[str] = set()
+        """Names that stand more than once."""
         self.ended = False
         self._count = 0
         self._field = b""
@@ -71,10 +80,13 @@ class _Parts:
 
     def _end_header(self) -> None:
         if self._field.lower() == b"content-disposition":
-            name = parse_options_header(self._value)[1].get(b"name", b"").decode("utf-8", "replace")
-            fresh: list[memoryview] = []
-            kept = self.parts.setdefault(name, fresh)
-            self._current = fresh if kept is fresh else None  # of several with one name, the first counts
+            options = parse_options_header(self._value)[1]
+            name = options.get(b"name", b"").decode("utf-8", "replace")
+            if b"filename" in options:
+                self.files.add(name)
+            if name in self.parts:
+                self.several.add(name)
+            self._current = self.parts.setdefault(name, [])
         self._field = self._value = b""
 
     def _data(self, data: bytes, start: int, end: int) -> None:

@@ -68,8 +68,8 @@ class Upload:
     def __exit__(self, *_exc: object) -> None:
         self._reader.budget.release(self._size)
 
-    async def read(self, receive: Receive, part: str = "image") -> bytes:
-        """The image's bytes: the body itself, or that part of a form.
+    async def read(self, receive: Receive, part: str = "image", *, bare: bool = False) -> bytes:
+        """The image's bytes: the body itself, or that part of a form; `bare`: even one without a filename.
 
         Raises `BodyTooLarge`, `BodyTooSlow`, `BadMultipart` or `EmptyImage`, and `ClientDisconnect`.
         """
@@ -78,7 +78,7 @@ class Upload:
             raise EmptyImage("The body is empty. Send the image file itself: curl --data-binary @photo.jpg URL")
         if self._form is None:
             return body
-        data = multipart.part(self._form, body, part)
+        data = multipart.part(self._form, body, part, bare=bare)
         if len(data) > self._limit:
             raise self._too_large()
         if not data:
