@@ -13,6 +13,7 @@
     │   ├── GoldenMismatch        it runs, but does not answer as it did when it was exported
     │   └── UnknownModel          no such name or version in the store
     ├── DatasetError              a set of labelled images can't be used as it is
+    │   └── SeveralSets           it holds several, and none was named
     └── UsageError                what was asked for can't be done; the message says what can
 
 The message of each says what to do about it, for the person who will read it.
@@ -69,6 +70,10 @@ class UnknownModel(ModelError):
 
 class DatasetError(ParallaxError):
     """A set of labelled images can't be used as it is."""
+
+
+class SeveralSets(DatasetError):
+    """It holds several sets of class folders, and none was named."""
 
 
 class UsageError(ParallaxError):

@@ -19,6 +19,7 @@ ParallaxError                     (models/errors.py, with the image and model er
     │   ├── UnknownDataset        no labelled set of that name, or none that may be read
     │   ├── UnmatchedLabels       classes of a set that a backend does not know
     │   ├── UnknownScoring        no scoring job of that id
+    │   ├── UnfinishedScoring     the job has nothing to report yet
     │   ├── KeyReused             an idempotency key came before, with something else
     │   ├── DatasetsFull          the quota of uploaded sets is spent
     │   ├── ReloadRefused         the store's newest version can't be served; the one before goes on
@@ -114,6 +115,10 @@ class UnmatchedLabels(RequestError):
 
 class UnknownScoring(RequestError):
     """No scoring job has that id."""
+
+
+class UnfinishedScoring(RequestError):
+    """The job has nothing to report yet."""
 
 
 class KeyReused(RequestError):

@@ -1,11 +1,12 @@
 """Settings of backends that answer from elsewhere, a group each."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from models.custom_vision_limits import LIMITS, Tier
 from service.addresses import checked_endpoint, host_of
 
 DATABASES = ("postgresql://", "postgres://", "postgresql+psycopg://")
@@ -91,7 +92,7 @@ class CustomVisionSettings(BaseModel):
     """The name under which the iteration to ask is published."""
     store: bool = False
     """Let the service keep the images for 30 days, to train on; it takes fewer a second then."""
-    tier: Literal["F0", "S0"] = "S0"
+    tier: Tier = "S0"
     """The prediction resource's tier: F0 takes 2 images a second, S0 20, or 10 if it stores them."""
     rate: int | None = Field(default=None, ge=1, le=5000)
     """Calls within any second, over all replicas, instead of the tier's."""
@@ -136,7 +137,8 @@ class CustomVisionSettings(BaseModel):
     @property
     def allowed_rate(self) -> int:
         """Calls within any second."""
-        return self.rate or (2 if self.tier == "F0" else 10 if self.store else 20)
+        tier = LIMITS[self.tier]
+        return self.rate or int(tier.stored_prediction_rate if self.store else tier.prediction_rate)
 
     def shared_by(self, workers: int) -> "CustomVisionSettings":
         """One worker's part. The rate and the budget are shared through the database."""

@@ -222,4 +222,5 @@ def configure_logging(level: str) -> None:
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log each request to a remote backend, which are counted
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it would tell of each of its plugins
     logging.getLogger("uvicorn.access").disabled = True  # the edge logs requests, with their ids

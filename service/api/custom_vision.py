@@ -57,7 +57,9 @@ async def classify_image_url(request: Request) -> Response:
     """Send the public address of an image; get all tags, most probable first. Off unless the settings allow it."""
     service, found, backend, asking = _asked(request)
     if service.fetcher is None:
-        raise BadImageUrl("Images by address are not fetched here (PARALLAX_CUSTOM_VISION_API__URL=true). Send the image itself.")
+        raise BadImageUrl(
+            "Images by address are not fetched here, unless PARALLAX_CUSTOM_VISION_API__URL=true. Send the image itself."
+        )
     with service.reader.admit(found.headers, MAX_URL_BODY_BYTES) as upload:
         body = await upload.body(request.receive)
     with service.reader.budget.hold(MAX_IMAGE_BYTES):

@@ -45,7 +45,8 @@ def error_response(exc: Exception, request_id: str) -> Response:
     """The whole response for an error, with the headers that its status asks for."""
     status, code = _row(exc)
     headers = headers_of(exc, status)
-    message = detail(exc) if status != HTTPStatus.INTERNAL_SERVER_ERROR else f"{detail(exc)} ({request_id})"
+    told = "Send a valid key as `Prediction-Key: KEY`." if isinstance(exc, errors.MissingKey) else detail(exc)
+    message = told if status != HTTPStatus.INTERNAL_SERVER_ERROR else f"{told} ({request_id})"
     return Response(to_json({"code": code, "message": message}), status, headers, "application/json")
 
 

@@ -50,6 +50,7 @@ TABLE: Mapping[type[ParallaxError], ProblemType] = {
     errors.BadImageUrl: ProblemType(400, "bad-image-url", "No image can be had from that address"),
     errors.UnknownDataset: ProblemType(404, "unknown-dataset", "There is no such set"),
     errors.UnmatchedLabels: ProblemType(422, "unmatched-labels", "The set has classes that a backend does not know"),
+    errors.UnfinishedScoring: ProblemType(409, "unfinished-scoring", "The scoring job has nothing to report yet"),
     errors.UnknownScoring: ProblemType(404, "unknown-scoring", "There is no such scoring job"),
     errors.KeyReused: ProblemType(422, "key-reused", "The idempotency key came before with another request"),
     errors.DatasetsFull: ProblemType(507, "datasets-full", "The uploaded sets take as much room as they may"),
@@ -141,7 +142,8 @@ def responses(*kinds: type[ParallaxError]) -> dict[int | str, dict[str, Any]]:
 def detail(exc: Exception) -> str:
     """What happened, in a sentence for the caller."""
     if isinstance(exc, RequestValidationError):
-        return "; ".join(f"{'.'.join(map(str, error['loc'][1:]))}: {error['msg']}" for error in exc.errors())
+        places = [(".".join(map(str, error["loc"][1:])), error["msg"]) for error in exc.errors()]
+        return "; ".join(f"{place}: {what}" if place else what for place, what in places)
     if isinstance(exc, HTTPException):
         return str(exc.detail)
     if isinstance(exc, ParallaxError):

@@ -1,14 +1,12 @@
 """`/v1/scorings`: batch scoring of labelled sets, and `/v1/datasets`: what can be scored by name."""
 
-import asyncio
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
 from models import errors as shared
-from models.imaging import Limits
 from service import errors
 from service.api import scoring_streams as streams
 from service.api.image_body import GUARD_ERRORS, IMAGE_ERRORS
@@ -98,12 +96,15 @@ async def scoring_events(request: Request, scoring: str) -> Response:
     `progress` has done and total, by backend also images/s, time left and the accuracy so far. What happens to the job (`queued`,
     `started`, `resumed`, ...) has an id: with `Last-Event-ID`, only what came after is sent. The last one is `end`.
     """
-    desk = await services(request).scorings.desk()
+    service = services(request)
+    desk = await service.scorings.desk()
     job = await desk.get(id_of(scoring))
     last = call(request).headers.get(b"last-event-id", b"").decode("latin-1")
     after = int(last) if last.isascii() and last.isdigit() and len(last) < 10 else 0
     return StreamingResponse(
-        streams.progress(desk, job.id, after), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        streams.progress(desk, job.id, after, lambda: service.draining),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store"},
     )
 
 
@@ -135,6 +136,21 @@ async def scoring_predictions(
 
 
 @router.get(
+    "/scorings/{scoring}/report",
+    response_class=HTMLResponse,
+    responses=responses(*JOB_ERRORS, errors.UnfinishedScoring),
+    summary="A job's report",
+)
+async def scoring_report(request: Request, scoring: str) -> Response:
+    """One HTML file with everything in it: verdict, figures, charts, pictures. It can be kept, mailed and printed."""
+    from models.scoring.report import HEADER_POLICY
+
+    desk = await services(request).scorings.desk()
+    text = await desk.report(await desk.get(id_of(scoring)))
+    return HTMLResponse(text, headers={"Content-Security-Policy": HEADER_POLICY, "Cache-Control": "private, no-cache"})
+
+
+@router.get(
     "/scorings/{scoring}/images/{image:path}",
     response_class=Response,
     responses=responses(*JOB_ERRORS, *IMAGE_ERRORS, shared.UnreadableImage, shared.DatasetError, errors.UnknownDataset)
@@ -143,13 +159,8 @@ async def scoring_predictions(
 )
 async def scoring_image(request: Request, scoring: str, image: str) -> Response:
     """A JPEG that is small enough for lists, as long as the set is there."""
-    from models.scoring.thumbnails import thumbnail
-
-    service = services(request)
-    desk = await service.scorings.desk()
-    data = await desk.image(await desk.get(id_of(scoring)), image)
-    limits = Limits(service.settings.max_body_bytes, service.settings.max_pixels)
-    small = await asyncio.to_thread(thumbnail, data, limits)
+    desk = await services(request).scorings.desk()
+    small = await desk.picture(await desk.get(id_of(scoring)), image)
     return Response(small, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
 

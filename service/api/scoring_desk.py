@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.imaging import Limits
 from models.repository import Repository
 from service.api.problems import problem_type
 from service.pipeline import Pipeline
@@ -69,6 +70,6 @@ class Scorings:
             watcher=self._watcher,
             code_of=lambda exc: problem_type(exc).code,
             summary=Summary(Repository(self._settings.models_dir), self._registry, self._cpus),
-            max_bytes=self._settings.max_body_bytes,
+            limits=Limits(self._settings.max_body_bytes, self._settings.max_pixels),
         )
         return Desk(self._settings, machinery, works=self._works)

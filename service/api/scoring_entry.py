@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.requests import Request
 
-from models.errors import DatasetError
+from models.errors import DatasetError, SeveralSets
 from service.api.form import Sink, StreamedForm
 from service.api.ids import RequestIds
 from service.api.requests import call, services
@@ -17,6 +17,9 @@ from service.errors import BadMultipart, BadParameter, BodyTooLarge, UnknownScor
 from service.scoring.jobs import Job
 from service.scoring.library import Upload
 from service.scoring.options import Options
+
+if TYPE_CHECKING:
+    from service.scoring.desk import Desk
 
 MAX_JSON_BYTES = 1_000_000
 MAX_KEY = 200
@@ -63,6 +66,12 @@ async def ask_for(request: Request) -> Job:
         with service.reader.admit(found.headers, MAX_JSON_BYTES) as upload:
             options = parsed(await upload.body(request.receive))
         return await desk.create(_ids(), found.caller, key or None, options)
+    return await _uploaded(request, desk, key or None)
+
+
+async def _uploaded(request: Request, desk: "Desk", key: str | None) -> Job:
+    """Make a job of a form."""
+    service, found = services(request), call(request)
     limit = service.settings.max_dataset_bytes
     declared = header_number(found.headers.get(b"content-length", b"").decode("latin-1"))
     if declared is not None and declared > limit + MULTIPART_OVERHEAD:
@@ -86,7 +95,9 @@ async def ask_for(request: Request) -> Job:
         if upload_ is not None:
             await desk.drop(upload_)
     try:
-        return await desk.create(_ids(), found.caller, key or None, options)
+        return await desk.create(_ids(), found.caller, key, options)
+    except SeveralSets:
+        raise  # it says how to name one of them
     except DatasetError:
         if upload_ is not None and options.dataset:
             await desk.forget(options.dataset)  # no zip that anybody could score

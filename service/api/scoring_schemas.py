@@ -1,5 +1,6 @@
 """What callers see of scoring jobs and sets, as OpenAPI describes it."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -118,12 +119,12 @@ def described(job: Job, results: Scoring | None = None) -> dict[str, Any]:
 def backend(progress: Progress, *, labelled: bool) -> dict[str, Any]:
     """A `ScoredBackend`."""
     answered = progress.done - progress.failed
-    pinned = progress.pinned._asdict() | {"labels": list(progress.pinned.labels)}
+    pinned = asdict(progress.pinned) | {"labels": list(progress.pinned.labels)}
     return pinned | {
         "progress": {"done": progress.done, "total": progress.total},
         "failed": progress.failed,
         "accuracy": progress.correct / answered if labelled and answered else None,
-        "images_per_second": progress.done / progress.seconds if progress.seconds else None,
+        "images_per_second": answered / progress.seconds if progress.seconds else None,
     }
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import csv
 import io
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
@@ -25,11 +25,14 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for a formula at the beginning of a cell (owasp.org/www-community/attacks/CSV_Injection)."""
 
 
-async def progress(desk: "Desk", job: str, after: int) -> AsyncIterator[bytes]:
-    """Server-sent events until the job has ended: `progress` whenever it changes, and what happens to the job, with ids."""
+async def progress(desk: "Desk", job: str, after: int, draining: Callable[[], bool]) -> AsyncIterator[bytes]:
+    """Server-sent events until the job has ended: `progress` whenever it changes, and what happens to the job, with ids.
+
+    They also end when the service stops, which they would hold up; clients come back with the last id that they saw.
+    """
     told: dict[str, Any] | None = None
     silent = 0.0
-    while True:
+    while not draining():
         found, events = await desk.events(job, after)
         for event in events:
             after = event.number

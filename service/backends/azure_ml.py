@@ -18,6 +18,7 @@ from service.backends.remote import Remote
 from service.backends.replies import by_status
 from service.errors import BackendFailed
 from service.settings import Settings
+from service.tally import Tally
 
 BEFORE, BEHIND = b'{"input_data":{"columns":["image"],"index":[0],"data":["', b'"]}}'
 
@@ -52,6 +53,7 @@ class AzureMLBackend(Elsewhere):
             secret=key,
             timeout_s=chosen.timeout_s,
             explain=by_status(HINTS),
+            tally=Tally(usd_per_call=(chosen.usd_per_1000 or 0) / 1000),
         )
         super().__init__("azure_ml", chosen.labels, chosen.max_in_flight, remote)
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from models import imaging
+from models.custom_vision_limits import MAX_PREDICTION_BYTES, MAX_SIDE
 from models.portable import portable
 from service.backends.breaker import Breaker
 from service.backends.custom_vision_errors import explain
@@ -21,9 +22,6 @@ from service.errors import BackendFailed
 from service.settings import Settings
 from service.tally import Tally
 
-MAX_BYTES = 4_000_000
-"""Of an image, whichever megabyte the service means."""
-MAX_SIDE = 10_240
 MAX_ATTEMPTS = 8
 SLACK_S = 5.0
 """How long a place may be held in hand before its request begins, at most."""
@@ -71,7 +69,7 @@ class CustomVisionBackend(Elsewhere):
         await super().start()
 
     def prepare(self, data: bytes) -> bytes:
-        return portable(data, self._limits, MAX_BYTES, MAX_SIDE)
+        return portable(data, self._limits, MAX_PREDICTION_BYTES, MAX_SIDE)
 
     def body(self, image: bytes) -> bytes:
         return image

@@ -1,16 +1,8 @@
-"""What a refusal of Custom Vision means, in each of the shapes that it comes in.
+"""What a refusal of Custom Vision means. Codes: `CustomVisionErrorCodes` of the SDK, 3.1.1."""
 
-The service itself says `{"code": "...", "message": "..."}`, at times with capital keys; the gateway before it
-`{"error": {"code": "429", "message": "..."}}` or `{"statusCode": 404, "message": "..."}`; others send HTML, `null` or nothing.
-Codes: `CustomVisionErrorCodes` of the SDK, 3.1.1.
-"""
-
-import json
 from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any
 
-from service.backends.pauses import from_words
+from models import refusals
 from service.backends.replies import Refusal
 
 PREFIX = "PARALLAX_CUSTOM_VISION__"
@@ -38,20 +30,8 @@ BY_KIND: Mapping[str, str] = {"project": PROJECT, "iteration": NAME}
 
 def explain(status: int, said: bytes) -> Refusal:
     """Which setting is wrong, and the seconds that the words ask for."""
-    code, message = _read(said)
+    code, message = refusals.code_and_message(said.decode("utf-8", "replace"))
     hint = BY_CODE.get(code)
     if hint is None and status == 404:
         hint = next((told for word, told in BY_KIND.items() if word in message.lower()), None)
-    return Refusal(hint or BY_STATUS.get(status), from_words(message))
-
-
-def _read(said: bytes) -> tuple[str, str]:
-    """Code and message, each empty if there is none; words in no shape at all are the message."""
-    found: Any = None
-    with suppress(ValueError, RecursionError):
-        found = json.loads(said)
-    if not isinstance(found, dict):
-        return "", said.decode("utf-8", "replace")
-    inner = found.get("error", found)
-    lower = {str(key).lower(): value for key, value in inner.items()} if isinstance(inner, dict) else {"message": inner}
-    return str(lower.get("code") or ""), str(lower.get("message") or "")
+    return Refusal(hint or BY_STATUS.get(status), refusals.from_words(message))

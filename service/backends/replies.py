@@ -9,8 +9,8 @@ from urllib.parse import urljoin
 
 import httpx
 
+from models import refusals
 from service.addresses import host_of
-from service.backends import pauses
 from service.errors import RemoteBusy, RemoteFailed, RemoteTimedOut
 from service.tally import Outcome
 
@@ -71,7 +71,7 @@ def judge(address: str, reply: httpx.Response, said: bytes, explain: Explain) ->
         return Attempt("failed", error=error, again=True)
     refusal = explain(status, said)
     hint = refusal.hint or OTHERWISE
-    asked = pauses.from_header(reply.headers.get("Retry-After"))
+    asked = refusals.from_header(reply.headers.get("Retry-After"))
     retry_after = refusal.retry_after if asked is None else asked
     if status == httpx.codes.TOO_MANY_REQUESTS:
         seconds = math.ceil(retry_after or 1)

@@ -4,15 +4,17 @@ fsspec reads whatever an address says: other people's clouds, files of this mach
 another. So nothing goes to it that was not looked at here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from models.errors import DatasetError, ImageTooLarge, UnreadableImage
 from service.errors import UnknownDataset
 
 MAX_ANNOTATIONS_BYTES = 64_000_000
+WEB = ("http", "https")
+PATIENCE_S = 20.0
+"""For a site to connect, and between two pieces of what it sends."""
 
 
 def is_address(name: str) -> bool:
@@ -34,6 +36,17 @@ def check_address(address: str, allowed: Sequence[str]) -> None:
         raise UnknownDataset(f"{shown} begins with no entry of PARALLAX_DATASETS_ALLOW ({', '.join(allowed) or 'none'}).")
 
 
+def check_clients(addresses: Iterable[str]) -> None:
+    """Raise `UnknownDataset` unless what reads such addresses is installed."""
+    import fsspec
+
+    for scheme in {urlsplit(address).scheme for address in addresses} - set(WEB):
+        try:
+            fsspec.get_filesystem_class(scheme)
+        except (ImportError, ValueError) as exc:  # it says what to install
+            raise UnknownDataset(f"Addresses that begin with {scheme}:// can't be read here: {exc}") from exc
+
+
 def local_path(root: Path, name: str) -> Path:
     """A file or folder inside another folder, links resolved. Raises `UnknownDataset` for one outside, or that is not there."""
     try:
@@ -48,13 +61,8 @@ def local_path(root: Path, name: str) -> Path:
 
 def fetch(address: str, max_bytes: int) -> bytes:
     """The bytes behind an address that `check_address` let through. Blocks. Raises `UnreadableImage` or `ImageTooLarge`."""
-    import fsspec
-
-    scheme = urlsplit(address).scheme
-    options: dict[str, Any] = {"allow_redirects": False} if scheme in ("http", "https") else {}
     try:
-        with fsspec.open(address, "rb", **options).open() as file:
-            data: bytes = file.read(max_bytes + 1)
+        data = (_from_the_web if urlsplit(address).scheme in WEB else _from_storage)(address, max_bytes)
     except Exception as exc:  # whatever a storage's client raises, an image has no bytes
         raise UnreadableImage(f"{address[:200]!a} can't be read ({type(exc).__name__}).") from exc
     if len(data) > max_bytes:
@@ -62,9 +70,32 @@ def fetch(address: str, max_bytes: int) -> bytes:
     return data
 
 
+def _from_the_web(address: str, max_bytes: int) -> bytes:
+    import httpx
+
+    data = b""
+    with httpx.stream("GET", address, timeout=PATIENCE_S, follow_redirects=False) as reply:
+        if reply.status_code != httpx.codes.OK:
+            raise httpx.HTTPError(f"status {reply.status_code}")
+        for chunk in reply.iter_bytes():
+            data += chunk
+            if len(data) > max_bytes:
+                break
+    return data
+
+
+def _from_storage(address: str, max_bytes: int) -> bytes:
+    import fsspec
+
+    with fsspec.open(address, "rb").open() as file:
+        data: bytes = file.read(max_bytes + 1)
+    return data
+
+
 def annotations(address: str, allowed: Sequence[str]) -> bytes:
     """A JSONL file from elsewhere. Blocks. Raises `UnknownDataset` or `DatasetError`."""
     check_address(address, allowed)
+    check_clients([address])
     try:
         return fetch(address, MAX_ANNOTATIONS_BYTES)
     except (UnreadableImage, ImageTooLarge) as exc:

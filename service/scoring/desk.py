@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 from models.errors import ParallaxError, UnreadableImage
 from models.scoring.results import Scoring
 from service.database import Database
-from service.errors import DatabaseFailed
-from service.scoring import planning, results, store
+from service.errors import DatabaseFailed, UnfinishedScoring
+from service.scoring import pictures, planning, results, store
 from service.scoring.jobs import ENDED, Event, Job, State, Task
 from service.scoring.ledger import Cancelled, Ledger
 from service.scoring.library import Found, Library, Upload
@@ -50,7 +50,10 @@ class Desk:
         self._owner = Owner(settings.data_dir)
         self._lease_s = settings.scoring_lease_s
         self._works = works
+        self._closing = False
         self._new = asyncio.Event()
+        self._judging = asyncio.Lock()
+        """Results are computed once, whoever asks at the same time."""
         self._results: OrderedDict[str, Scoring] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
 
@@ -62,6 +65,7 @@ class Desk:
 
     async def close(self) -> None:
         """Leave what is not done to whoever goes on."""
+        self._closing = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait((self._task,))
@@ -70,6 +74,9 @@ class Desk:
 
     async def create(self, new_id: str, caller: str, key: str | None, options: Options) -> Job:
         """Queue a job. Raises what is wrong with its backends or its set, and `KeyReused`."""
+        request, idempotency = planning.marks(caller, key, options)
+        if idempotency and (known := await self._ask(partial(store.known, request=request, idempotency=idempotency))):
+            return known  # whatever has become of its set and its backends
         backends = planning.pinned(self._machinery.registry, options.backends)
         new = await asyncio.to_thread(planning.plan, new_id, caller, key, options, backends, self.library)
         job = await self._ask(partial(store.create, new=new))
@@ -97,25 +104,35 @@ class Desk:
         return await self._ask(partial(results.page, job=job, after=after))
 
     async def rows(self, job: Job) -> list[Row]:
-        """All rows."""
-        return await self._ask(partial(results.every, job=job))
+        """All rows, in transactions of a page each: others write meanwhile."""
+        rows: list[Row] = []
+        while some := await self.page(job, (rows[-1].backend, rows[-1].image) if rows else None):
+            rows += some
+        return rows
 
     async def results(self, job: Job) -> Scoring | None:
         """What a job found out; None before it has ended, or if it has no row."""
         if job.state not in ENDED or not job.done:
             return None
-        if job.id not in self._results:
-            found = await asyncio.to_thread(self._machinery.summary, job, await self.rows(job))
-            self._results[job.id] = found
-            while len(self._results) > KEPT_RESULTS:
-                self._results.popitem(last=False)
-        return self._results[job.id]
+        async with self._judging:
+            if job.id not in self._results:
+                self._results[job.id] = await asyncio.to_thread(self._machinery.summary, job, await self.rows(job))
+                while len(self._results) > KEPT_RESULTS:
+                    self._results.popitem(last=False)
+            return self._results[job.id]
 
-    async def image(self, job: Job, image: str) -> bytes:
-        """An image that has a row. Raises `UnreadableImage`, `UnknownDataset` or `DatasetError`."""
+    async def report(self, job: Job) -> str:
+        """Its report, as one HTML file. Raises `UnfinishedScoring` where there is nothing to report yet."""
+        found = await self.results(job)
+        if found is None:
+            raise UnfinishedScoring("A report is made of a job that has ended and has rows: look at its state and events.")
+        return await asyncio.to_thread(pictures.report, self.library, self._machinery.limits, job, found)
+
+    async def picture(self, job: Job, image: str) -> bytes:
+        """A small JPEG of an image that has a row. Raises `ImageError`, `UnknownDataset` or `DatasetError`."""
         if not await self._ask(partial(results.has, job=job, image=image)):
             raise UnreadableImage(f"The job has no row of {image[:200]!a}.")
-        return await asyncio.to_thread(self._read, job, image)
+        return await asyncio.to_thread(pictures.thumbnail_of, self.library, self._machinery.limits, job, image)
 
     async def datasets(self) -> list[Found]:
         """What can be scored by name."""
@@ -138,19 +155,12 @@ class Desk:
         """Delete an uploaded set that turned out to be of no use."""
         await asyncio.to_thread(self.library.forget, name)
 
-    def _read(self, job: Job, image: str) -> bytes:
-        source = self.library.reopen(job.dataset)
-        try:
-            return source.read(image, self._machinery.max_bytes)
-        finally:
-            source.close()
-
     async def _ask(self, work: Callable[[Connection], Out]) -> Out:
         return await self._database.run(work)
 
     async def _run(self) -> None:
         dead = None if self._database.shared else self._owner.dead
-        while True:
+        while not self._closing:
             self._new.clear()
             try:
                 job = await self._ask(partial(store.take, owner=self._owner.name, lease_s=self._lease_s, dead=dead))

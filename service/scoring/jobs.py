@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from service.domain import Identity
 from service.scoring.options import Options
-from service.scoring.rows import Pinned
 
 State: TypeAlias = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 ENDED: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
@@ -29,7 +29,7 @@ class Task(NamedTuple):
 class Progress:
     """How far a job is with one backend."""
 
-    pinned: Pinned
+    pinned: Identity
     total: int
     done: int = 0
     failed: int = 0
@@ -75,7 +75,7 @@ class NewJob:
     caller: str
     options: Options
     dataset: dict[str, Any]
-    pinned: Sequence[Pinned]
+    pinned: Sequence[Identity]
     tasks: Sequence[Task]
     request: str
     """Digest of what was asked for."""

@@ -65,7 +65,7 @@ class Ledger:
     def learn(self, backend: str, labels: tuple[str, ...]) -> None:
         """A remote backend's labels are known from its first answer."""
         known = self._progress[backend]
-        self._progress[backend] = replace(known, pinned=known.pinned._replace(labels=labels))
+        self._progress[backend] = replace(known, pinned=replace(known.pinned, labels=labels))
 
     async def add(self, row: Row) -> None:
         """Take a row, which waits while the database does not keep up."""

@@ -118,10 +118,9 @@ class Library:
         """Begin to take an upload. Deletes those whose time is over, but for those `in_use`. Raises `DatasetsFull`."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._sweep(in_use)
-        held = sum(path.stat().st_size for path in self._folder.iterdir())
-        if held >= self._quota:
-            raise DatasetsFull(f"Uploaded sets hold {held:,} of {self._quota:,} bytes (PARALLAX_DATASETS_QUOTA_BYTES).")
-        return Upload(self._folder, self._max_bytes, self._quota - held)
+        if (size := held(self._folder)) >= self._quota:
+            raise DatasetsFull(f"Uploaded sets hold {size:,} of {self._quota:,} bytes (PARALLAX_DATASETS_QUOTA_BYTES).")
+        return Upload(self._folder, self._max_bytes, self._quota)
 
     def _sweep(self, in_use: Collection[str]) -> None:
         moment = time.time()
@@ -143,13 +142,14 @@ class Library:
 class Upload:
     """A zip that arrives: written beside the others, and renamed to its digest when it is whole."""
 
-    def __init__(self, folder: Path, max_bytes: int, room: int) -> None:
-        """`room`: what the quota leaves."""
+    def __init__(self, folder: Path, max_bytes: int, quota: int) -> None:
+        """`quota`: of all sets in the folder, those that arrive at the same time among them."""
+        self._folder = folder
         self._path = folder / f"{uuid4().hex}.part"
         self._file = self._path.open("wb")
         self._digest = hashlib.sha256()
         self._max_bytes = max_bytes
-        self._room = room
+        self._quota = quota
         self.size = 0
 
     def write(self, data: bytes) -> None:
@@ -159,10 +159,11 @@ class Upload:
             raise BodyTooLarge(
                 f"A set may have {self._max_bytes:,} bytes at most (PARALLAX_MAX_DATASET_BYTES). Score it in parts."
             )
-        if self.size > self._room:
+        if held(self._folder) + len(data) > self._quota:
             raise DatasetsFull("The quota of uploaded sets (PARALLAX_DATASETS_QUOTA_BYTES) has no room for this one.")
         try:
             self._file.write(data)
+            self._file.flush()  # so that its size tells
         except OSError as exc:
             raise DatasetsFull(f"The zip can't be written to the data folder: {exc.strerror}.") from exc
         self._digest.update(data)
@@ -182,6 +183,15 @@ class Upload:
         """Delete it, unless it was kept."""
         self._file.close()
         self._path.unlink(missing_ok=True)
+
+
+def held(folder: Path) -> int:
+    """Bytes of the sets in a folder, half-written ones too."""
+    sizes = []
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):
+            sizes.append(path.stat().st_size)
+    return sum(sizes)
 
 
 def _kind(path: Path) -> Kind | None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from models.imaging import Limits
 from models.scoring.results import Scoring
 from service.pipeline import Pipeline
 from service.registry import Registry
@@ -22,5 +23,5 @@ class Machinery:
     """Of a problem, as requests are told it."""
     summary: Callable[[Job, Sequence[Row]], Scoring]
     """Judges a job by its rows. Blocks."""
-    max_bytes: int
+    limits: Limits
     """Of one image, as for requests."""

@@ -1,7 +1,7 @@
 """A job's rows in the database. Each function is one transaction's work, for `Database.run`."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -91,18 +91,6 @@ def page(connection: Connection, job: Job, after: tuple[str, str] | None = None,
         )
         for one in connection.execute(query)
     ]
-
-
-def every(connection: Connection, job: Job) -> list[Row]:
-    """All rows of a job, for who computes something of them together."""
-    return list(_pages(connection, job))
-
-
-def _pages(connection: Connection, job: Job) -> Iterator[Row]:
-    after = None
-    while rows := page(connection, job, after):
-        yield from rows
-        after = (rows[-1].backend, rows[-1].image)
 
 
 def _known(connection: Connection, job: str, backend: str, images: Sequence[str]) -> set[str]:

@@ -20,7 +20,7 @@ class Row(NamedTuple):
     probability: float | None
     """Of `predicted`."""
     scores: Scores | None
-    """float32 [classes], in the order of the backend's labels as the job pinned them (`Pinned.labels`)."""
+    """float32 [classes], in the order of the backend's labels as the job pinned them (`Identity.labels`)."""
     queue_ms: float | None
     decode_ms: float | None
     infer_ms: float | None
@@ -30,14 +30,3 @@ class Row(NamedTuple):
     """Code of the problem (`invalid-image`, `backend-failed`, ...), as /v1/classify would have answered."""
     detail: str | None = None
     """What the problem says in words."""
-
-
-class Pinned(NamedTuple):
-    """A backend as a job uses it from its first image to its last."""
-
-    name: str
-    kind: str
-    version: str
-    precision: str
-    provider: str
-    labels: tuple[str, ...]

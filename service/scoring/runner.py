@@ -7,17 +7,18 @@ take none, go together afterwards. An image that has its row is not sent again: 
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 from service.domain import Identity
+from service.errors import DatabaseFailed
 from service.pipeline import Asker
 from service.scoring import ledger as ledgers
 from service.scoring.jobs import Job, Task
 from service.scoring.ledger import Cancelled, Ledger
 from service.scoring.machinery import Machinery
-from service.scoring.rows import Pinned
 from service.scoring.sources import Source
 from service.scoring.stint import Stint, failed_row
+from service.scoring.store import LostLease
 
 log = logging.getLogger("parallax.scoring")
 
@@ -47,7 +48,11 @@ class Run:
                 task.cancel()
             await asyncio.wait((working, writing))
             if writing.cancelled() or isinstance(writing.exception(), Cancelled):  # what was answered may have been paid for
-                await self._ledger.flush(0.0 if stopped else ledgers.PATIENCE_S)
+                if stopped:  # whatever the database says, this ends
+                    with suppress(DatabaseFailed, LostLease, Cancelled):
+                        await self._ledger.flush(0.0)
+                else:
+                    await self._ledger.flush(ledgers.PATIENCE_S)
         if not writing.cancelled():
             writing.result()  # raises
         working.result()
@@ -65,14 +70,14 @@ class Run:
                 await self._backend(pinned, left)
         await asyncio.gather(*away)
 
-    def _remote(self, pinned: Pinned) -> bool:
+    def _remote(self, pinned: Identity) -> bool:
         served = [one for one in self._machinery.registry.running if one.identity.name == pinned.name]
         return any(one.backend.remote for one in served)
 
-    async def _backend(self, pinned: Pinned, tasks: Sequence[Task]) -> None:
+    async def _backend(self, pinned: Identity, tasks: Sequence[Task]) -> None:
         machinery = self._machinery
         async with AsyncExitStack() as stack:
-            pin = machinery.registry.pin(Identity(*pinned), lambda: machinery.watcher.candidates(pinned.name))
+            pin = machinery.registry.pin(pinned, lambda: machinery.watcher.candidates(pinned.name))
             try:
                 running = await stack.enter_async_context(pin)
             except Exception as exc:  # noqa: BLE001  # it can't be had any more: every image says so, and the others go on

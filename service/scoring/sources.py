@@ -14,13 +14,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from models.datasets import IMAGE_SUFFIXES, is_litter
-from models.errors import DatasetError, ImageTooLarge, UnreadableImage
+from models.errors import DatasetError, ImageTooLarge, SeveralSets, UnreadableImage
 from service.scoring.jobs import LONGEST_PATH, Task
 
 MAX_ENTRIES = 100_000
 """Images of a set, and files of a zip."""
 MAX_DIRECTORY_BYTES = 20_000_000
 """Of a zip's list of files, known before it is read: with `MAX_ENTRIES`, names of 150 characters on average."""
+
+END, END_BYTES = b"PK\x05\x06", 22
+LOCATOR, LOCATOR_BYTES = b"PK\x06\x07", 20
+END64_BYTES = 56
+LONGEST_END = END_BYTES + 65_535
+"""With the longest comment."""
 
 
 class Source(ABC):
@@ -156,7 +162,7 @@ def arranged(name: str, files: Iterable[str], split: str | None) -> tuple[str, l
     if stray is not None:
         raise DatasetError(f"{name}: {stray} stands beside the class folders, in none of them; expected CLASS/IMAGE.")
     if len({path.parent.parent for path in paths}) > 1:
-        raise DatasetError(
+        raise SeveralSets(
             f"{name} holds several sets ({_roots(paths)}). Name one, as in {name}#{paths[0].parent.parent.name or 'SPLIT'}."
         )
     root = "".join(f"{part}/" for part in paths[0].parent.parent.parts)
@@ -178,22 +184,30 @@ def _too_large(image: str, max_bytes: int) -> ImageTooLarge:
 
 
 def _check_directory(path: Path, name: str) -> None:
-    """Look at how long the list of files is before zipfile reads all of it into memory (APPNOTE.TXT 4.3.14 to 4.3.16)."""
+    """Look at how long the list of files is before zipfile reads all of it into memory (APPNOTE.TXT 4.3.14 to 4.3.16).
+
+    Several records can claim to say it: zipfile takes one, and the largest claim of all counts here.
+    """
     with path.open("rb") as file:
         size = file.seek(0, 2)
-        start = file.seek(max(0, size - 65_557))
+        start = file.seek(max(0, size - LONGEST_END))
         tail = file.read()
-        at = tail.rfind(b"PK\x05\x06")
-        if at < 0:
+        ends = [place for place in {len(tail) - END_BYTES, tail.rfind(END)} if place >= 0 and tail[place:].startswith(END)]
+        if not ends:
             raise zipfile.BadZipFile("it has no list of files at its end, as if it were cut off")
-        entries, directory = struct.unpack("<HI", tail[at + 10 : at + 16])
-        if entries == 0xFFFF or directory == 0xFFFFFFFF:
-            locator = start + at - 20
-            if locator >= 0:
-                file.seek(locator)
-                record = file.read(20)
-                if record[:4] == b"PK\x06\x07":
-                    file.seek(struct.unpack("<Q", record[8:16])[0])
-                    entries, directory = struct.unpack("<QQ", file.read(56)[32:48])
-    if entries > 2 * MAX_ENTRIES or directory > MAX_DIRECTORY_BYTES:  # folders have entries too
+        claims = [struct.unpack("<HI", tail[place + 10 : place + 16]) for place in ends]
+        for place in ends:
+            locator = start + place - LOCATOR_BYTES
+            if locator < 0:
+                continue
+            file.seek(locator)
+            record = file.read(LOCATOR_BYTES)
+            if record.startswith(LOCATOR):
+                for at in (locator - END64_BYTES, struct.unpack("<Q", record[8:16])[0]):
+                    if 0 <= at <= size - END64_BYTES:
+                        file.seek(at)
+                        claims.append(struct.unpack("<QQ", file.read(END64_BYTES)[32:48]))
+    # A short form says "all bits set" where only the long one has room; folders have entries too.
+    real = [(entries, length) for entries, length in claims if entries != 0xFFFF and length != 0xFFFFFFFF]
+    if any(entries > 2 * MAX_ENTRIES or length > MAX_DIRECTORY_BYTES for entries, length in real):
         raise DatasetError(f"{name} lists more files than the {MAX_ENTRIES:,} that a set may have. Score it in parts.")

@@ -4,16 +4,17 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from models.errors import ParallaxError
-from service.domain import Prediction
-from service.errors import BudgetSpent, Overloaded
+from service.domain import Identity, Prediction
+from service.errors import BudgetSpent, Overloaded, UnknownVersion
 from service.pipeline import Asker
 from service.running import Running
 from service.scoring.jobs import Job, Task
 from service.scoring.ledger import Ledger
 from service.scoring.machinery import Machinery
-from service.scoring.rows import Pinned, Row
+from service.scoring.rows import Row
 from service.scoring.sources import Source
 
 READ_AHEAD = 64
@@ -34,7 +35,7 @@ class Stint:
         job: Job,
         source: Source,
         ledger: Ledger,
-        pinned: Pinned,
+        pinned: Identity,
         running: Running,
         asker: Asker,
     ) -> None:
@@ -110,7 +111,7 @@ class Stint:
         found: list[tuple[Task, bytes | ParallaxError]] = []
         for task in tasks:
             try:
-                found.append((task, self._source.read(task.image, self._machinery.max_bytes)))
+                found.append((task, self._source.read(task.image, self._machinery.limits.max_bytes)))
             except ParallaxError as exc:
                 found.append((task, exc))
         return found
@@ -120,11 +121,17 @@ class Stint:
         if isinstance(outcome, ParallaxError):
             row = failed_row(task, self._pinned, self._machinery.code_of(outcome), str(outcome))
         else:
-            if not self._pinned.labels:
-                self._pinned = self._pinned._replace(labels=outcome.backend.labels)
-                self._ledger.learn(self._pinned.name, outcome.backend.labels)
-            row = _row(task, self._pinned, outcome)
+            row = self._row(task, outcome)
         await self._ledger.add(row)
+
+    def _row(self, task: Task, found: Prediction) -> Row:
+        if not self._pinned.labels:
+            self._pinned = replace(self._pinned, labels=found.backend.labels)
+            self._ledger.learn(self._pinned.name, found.backend.labels)
+        if found.backend.labels != self._pinned.labels:  # a remote one may become another model under its name
+            gone = UnknownVersion("It answers with other labels than when the job began.")
+            return failed_row(task, self._pinned, self._machinery.code_of(gone), str(gone))
+        return _row(task, self._pinned, found)
 
     async def _classify(self, data: bytes) -> Prediction | ParallaxError:
         """Try until the backend takes it; one that takes nothing for long enough is left alone."""
@@ -146,13 +153,13 @@ class Stint:
                 return found
 
 
-def failed_row(task: Task, pinned: Pinned, code: str, detail: str) -> Row:
+def failed_row(task: Task, pinned: Identity, code: str, detail: str) -> Row:
     """The row of an image that has no answer."""
     name, version, precision = pinned.name, pinned.version, pinned.precision
     return Row(task.image, task.label, name, version, precision, None, None, None, None, None, None, None, code, detail)
 
 
-def _row(task: Task, pinned: Pinned, found: Prediction) -> Row:
+def _row(task: Task, pinned: Identity, found: Prediction) -> Row:
     best = found.ranked[0]
     queue, decode, infer, total = (1000 * seconds for seconds in found.timings)
     return Row(

@@ -6,15 +6,16 @@ not finds that its writes no longer count.
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, cast
 
 from sqlalchemy import Connection, RowMapping, and_, func, insert, or_, select, update
 
 from service.database import alone, now
+from service.domain import Identity
 from service.errors import KeyReused, UnknownScoring
 from service.scoring.jobs import ENDED, Event, Job, NewJob, Progress, State, Task, packed, unpacked
 from service.scoring.options import Options
-from service.scoring.rows import Pinned
 from service.scoring.tables import BACKENDS, EVENTS, IMAGES, JOBS
 
 
@@ -25,12 +26,8 @@ class LostLease(Exception):
 def create(connection: Connection, new: NewJob) -> Job:
     """Queue a job; one that came before under the same idempotency key is returned as it is now. Raises `KeyReused`."""
     alone(connection)
-    if new.idempotency is not None:
-        known = connection.execute(select(JOBS.c.id, JOBS.c.request).where(JOBS.c.idempotency == new.idempotency)).one_or_none()
-        if known is not None:
-            if known.request != new.request:
-                raise KeyReused("This Idempotency-Key came before with another request. Send a new key with a new request.")
-            return get(connection, known.id)
+    if new.idempotency is not None and (before := known(connection, new.request, new.idempotency)):
+        return before
     values: dict[str, Any] = {
         "id": new.id,
         "state": "queued",
@@ -46,12 +43,22 @@ def create(connection: Connection, new: NewJob) -> Job:
     connection.execute(insert(IMAGES), {"job": new.id, "list": packed(new.tasks)})
     total = len(new.tasks)
     rows = [
-        {**one._asdict(), "labels": json.dumps(one.labels), "job": new.id, "place": place, "total": total}
+        {**asdict(one), "labels": json.dumps(one.labels), "job": new.id, "place": place, "total": total}
         for place, one in enumerate(new.pinned)
     ]
     connection.execute(insert(BACKENDS), rows)
     note(connection, new.id, "queued", {"total": total * len(rows)})
     return get(connection, new.id)
+
+
+def known(connection: Connection, request: str, idempotency: str | None) -> Job | None:
+    """The job that came before under an idempotency key. Raises `KeyReused` if that was another request."""
+    found = connection.execute(select(JOBS.c.id, JOBS.c.request).where(JOBS.c.idempotency == idempotency)).one_or_none()
+    if found is None:
+        return None
+    if found.request != request:
+        raise KeyReused("This Idempotency-Key came before with another request. Send a new key with a new request.")
+    return get(connection, found.id)
 
 
 def get(connection: Connection, job: str) -> Job:
@@ -79,20 +86,23 @@ def take(connection: Connection, owner: str, lease_s: float, dead: Callable[[str
     """Hold the oldest job that nobody works on, None if there is none.
 
     `dead` tells of an owner's name whether that process is gone, where this can be known: then its lease does not count. A job
-    that was begun goes before those that were not.
+    that was begun goes before those that were not. One that `owner` holds is its own orphan, which the database failed on: a
+    process works on one at a time.
     """
     alone(connection)
     moment = now(connection)
-    free = or_(JOBS.c.state == "queued", and_(JOBS.c.state == "running", or_(JOBS.c.owner.is_(None), JOBS.c.lease < moment)))
+    unheld = or_(JOBS.c.owner.is_(None), JOBS.c.owner == owner, JOBS.c.lease < moment)
+    free = or_(JOBS.c.state == "queued", and_(JOBS.c.state == "running", unheld))
     if dead is not None:
         free = JOBS.c.state.in_(("queued", "running"))
     order = (JOBS.c.began.is_(None), JOBS.c.created, JOBS.c.id)
     for found in connection.execute(select(JOBS.c.id, JOBS.c.owner, JOBS.c.began).where(free).order_by(*order)):
-        if dead is not None and found.owner is not None and not dead(found.owner):
+        if dead is not None and found.owner not in (None, owner) and not dead(found.owner):
             continue
         began = moment if found.began is None else found.began
         values = {"state": "running", "owner": owner, "lease": moment + lease_s, "began": began}
-        connection.execute(update(JOBS).where(JOBS.c.id == found.id).values(**values))
+        if not connection.execute(update(JOBS).where(JOBS.c.id == found.id, free).values(**values)).rowcount:
+            continue  # it has ended meanwhile
         note(connection, found.id, "started" if found.began is None else "resumed", {"by": owner})
         return get(connection, found.id)
     return None
@@ -163,7 +173,7 @@ def _jobs(connection: Connection, found: Sequence[RowMapping]) -> list[Job]:
     backends: dict[str, list[Progress]] = {job: [] for job in ids}
     for one in connection.execute(query):
         labels = tuple(json.loads(one.labels))
-        pinned = Pinned(one.name, one.kind, one.version, one.precision, one.provider, labels)
+        pinned = Identity(one.name, one.kind, one.version, one.precision, one.provider, labels)
         backends[one.job].append(Progress(pinned, one.total, one.done, one.failed, one.correct, one.seconds))
     return [_job(one, backends[one["id"]]) for one in found]
 

@@ -11,9 +11,10 @@ from models.repository import Repository
 from models.scoring.facts import BackendFacts, RunFacts, Training, training_of
 from models.scoring.measure import measure
 from models.scoring.results import Scoring
+from service.domain import Identity
 from service.registry import Registry
 from service.scoring.jobs import Job, Progress
-from service.scoring.rows import Pinned, Row
+from service.scoring.rows import Row
 
 
 class Summary:
@@ -60,11 +61,11 @@ class Summary:
             words={label: words[label] for label in pinned.labels if label in words},
             seconds=progress.seconds or None,
             usd_per_hour=prices.usd_per_hour(self._cpus) if here else None,
-            usd_per_call=tally.usd_per_call or None if tally is not None and tally.metered else None,
+            usd_per_call=(tally.usd_per_call or prices.usd_per_call(pinned.kind)) if tally is not None else None,
             training=self._training(pinned),
         )
 
-    def _training(self, pinned: Pinned) -> Training | None:
+    def _training(self, pinned: Identity) -> Training | None:
         with suppress(ModelError):
             return training_of(self._repository.get(pinned.name, pinned.version).card)
         return None

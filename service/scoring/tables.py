@@ -80,6 +80,6 @@ EVENTS = Table(
     Column("kind", String(40), nullable=False),
     Column("data", Text, nullable=False),
 )
-"""What happened to a job, from 1: queued, started, resumed, backend, ended."""
+"""What happened to a job, from 1: queued, started, resumed, released, and how it ended (succeeded, failed, cancelled)."""
 
 OPEN_JOBS = Index("ix_scorings_open", JOBS.c.state, JOBS.c.created)

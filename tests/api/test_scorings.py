@@ -1,6 +1,8 @@
 """Batch scoring through HTTP: jobs asked for, watched, read and cancelled."""
 
+import hashlib
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.conftest import LABELS
+from tests.api.conftest import ENDLESS, LABELS
 from tests.support.images import labelled, write_folder, write_zip
 from tests.support.models import tiny_model
 from tests.support.server import Server, eventually, problem_of, serving
@@ -194,3 +196,48 @@ def test_a_job_is_cancelled_and_keeps_its_rows(tmp_path: Path) -> None:
         assert job["state"] == "cancelled"
         assert 0 < len(predictions(client, job["id"])) == job["progress"]["done"] < 18
         assert job["results"]["run"]["state"] == "cancelled"
+
+
+def test_a_report_is_one_safe_file(client: httpx.Client) -> None:
+    job = ended(client, client.post("/v1/scorings", json={"dataset": "good"}))
+    reply = client.get(f"/v1/scorings/{job['id']}/report").raise_for_status()
+    assert reply.headers["content-type"] == "text/html; charset=utf-8"
+    assert reply.headers["content-security-policy"].startswith("sandbox allow-scripts; default-src 'none'")
+    assert "one" in reply.text
+    assert "two" in reply.text
+    assert f"{job['results']['backends'][0]['quality']['accuracy']['correct']}" in reply.text
+    assert "https://" not in reply.text.split("</style>")[1].split("<script")[0]
+
+
+def test_a_zip_of_several_sets_is_kept_until_one_is_named(client: httpx.Client, tmp_path: Path) -> None:
+    path = write_zip(
+        tmp_path / "both.zip", {f"{split}/{name}": data for split in ("seg_a", "seg_b") for name, data in IMAGES.items()}
+    )
+    with path.open("rb") as file:
+        refused = client.post("/v1/scorings", files={"dataset": file}, data={"backends": "one"})
+    assert problem_of(refused) == problem_of(client.post("/v1/scorings", json={"dataset": "sha256:" + digest(path)}))
+    assert "#seg_a" in refused.json()["detail"]
+    job = ended(client, client.post("/v1/scorings", json={"dataset": f"sha256:{digest(path)}#seg_a", "backends": ["one"]}))
+    assert (job["state"], job["progress"]["total"]) == ("succeeded", len(IMAGES))
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_job_under_way_has_no_report_and_its_events_hold_up_no_stop(tmp_path: Path) -> None:
+    write_folder(tmp_path / "sets" / "good", IMAGES)
+    with (
+        serving(tmp_path, datasets_dir=tmp_path / "sets", clean=False, grace_s=20, **ENDLESS) as server,
+        server.client() as client,
+    ):
+        job = client.post("/v1/scorings", json={"dataset": "good"}).json()["id"]
+        assert problem_of(client.get(f"/v1/scorings/{job}/report")) == "unfinished-scoring"
+        with client.stream("GET", f"/v1/scorings/{job}/events") as events:
+            lines = events.iter_lines()
+            next(lines)
+            server.send_signal()
+            began = time.monotonic()
+            for _ in lines:
+                pass
+            assert time.monotonic() - began < 10, "well before the grace time is over"

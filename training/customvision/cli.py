@@ -172,8 +172,8 @@ def score(
     No faster than the tier allows, with new attempts after refusals and failures. Answers are kept as they come: the same command
     goes on after a kill and asks about no image twice. The exit status is 1 if images have no answer.
     """
+    from models.custom_vision_limits import LIMITS
     from training.customvision.client import prediction_service
-    from training.customvision.limits import LIMITS
     from training.customvision.rate import Rate
     from training.customvision.score import score as ask
     from training.customvision.tables import print_tally

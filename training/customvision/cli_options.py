@@ -15,8 +15,8 @@ from training.customvision.access import (
 )
 
 if TYPE_CHECKING:
+    from models.custom_vision_limits import Tier
     from training.customvision.client import Service
-    from training.customvision.limits import Tier
     from training.customvision.survey import Problem
 
 SHOWN = 20
@@ -57,8 +57,8 @@ Workers = Annotated[int, typer.Option(min=1, max=64, help="Calls at the same tim
 
 def training_resource(endpoint: str | None, key_file: Path | None, tier: "Tier" = "S0") -> "Service":
     """A client of the training resource, under the tier's rate."""
+    from models.custom_vision_limits import LIMITS
     from training.customvision.client import training_service
-    from training.customvision.limits import LIMITS
     from training.customvision.rate import Rate
 
     return training_service(training_access(endpoint, key_file), Rate(LIMITS[tier].training_rate))
@@ -66,7 +66,7 @@ def training_resource(endpoint: str | None, key_file: Path | None, tier: "Tier" 
 
 def tier_of(text: str) -> "Tier":
     """Raises `UsageError` for one that there is not."""
-    from training.customvision.limits import LIMITS
+    from models.custom_vision_limits import LIMITS
 
     found = next((tier for tier in LIMITS if tier == text.upper()), None)
     if found is None:

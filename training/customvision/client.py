@@ -5,16 +5,15 @@ connection, and tries no POST again. It raises a bare TypeError where a failure 
 told 500, and loses the status both times. It lets a proxy of the environment in between even on loopback.
 """
 
-import json
 import logging
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
+from models import refusals
 from models.errors import UsageError
 from training.customvision.access import PREDICTION_KEY, TRAINING_KEY, Access
 from training.customvision.rate import Rate
@@ -32,8 +31,6 @@ MAX_WAIT_S = 120.0
 """When the service asks for more patience than this, as for a month's quota, the call has failed."""
 
 AGAIN = frozenset({408, 429, 500, 502, 503, 504})
-SECONDS = re.compile(r"(?:again in|retry after|retry in)\s+(\d+)\s+second", re.IGNORECASE)
-"""In the words of a refusal; a Retry-After header is not promised."""
 
 
 class ServiceError(UsageError):
@@ -120,7 +117,7 @@ class Service:
             text = str(response.text)
         except Exception:  # noqa: BLE001  # a body that broke off: the status is what there is
             text = ""
-        code, message = told(text)
+        code, message = refusals.code_and_message(text)
         reason = " ".join(word for word in (code, message) if word) or "it gave no reason"
         return ServiceError(
             f"{doing}: {self.access.host} answered {status}: {self._clean(reason)}{self._hint(status)}",
@@ -168,25 +165,7 @@ def sdk() -> Iterator[None]:
         raise UsageError("this needs azure-cognitiveservices-vision-customvision: make train-env") from exc
 
 
-def told(text: str) -> tuple[str, str]:
-    """Code and message of a failure's body: flat, in any case; a gateway's, nested under `error`; or no JSON at all."""
-    try:
-        body = json.loads(text)
-    except ValueError:
-        return "", "" if text.lstrip().startswith("<") else text
-    if isinstance(body, Mapping):
-        found = {str(key).lower(): value for key, value in body.items()}
-        inner = found.get("error")
-        if isinstance(inner, Mapping):
-            found = {str(key).lower(): value for key, value in inner.items()}
-        return str(found.get("code") or found.get("statuscode") or ""), str(found.get("message") or "")
-    return "", ""
-
-
 def patience(headers: Mapping[str, str], message: str) -> float | None:
     """Seconds that the service wants to be left alone, by its header or its words; None: it did not say."""
-    stated = str(headers.get("Retry-After") or "")
-    if stated.isdigit():
-        return float(stated)
-    found = SECONDS.search(message)
-    return float(found[1]) if found else None
+    stated = refusals.from_header(headers.get("Retry-After"))
+    return refusals.from_words(message) if stated is None else stated

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from models.files import written_whole
 from training.customvision.access import check_address, is_loopback
 from training.customvision.client import ServiceError
 
@@ -32,14 +33,8 @@ class Downloads:
 
     def file(self, address: str, path: Path, max_bytes: int, what: str) -> None:
         """Into a file, which is there when all of it is. Raises `ServiceError` if it can't be had, or is larger."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        try:
-            with part.open("wb") as out:
-                self._fetch(address, max_bytes, what, lambda: (out.seek(0), out.truncate()), out.write)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with written_whole(path) as out:
+            self._fetch(address, max_bytes, what, lambda: (out.seek(0), out.truncate()), out.write)
 
     def close(self) -> None:
         """Close the connections."""

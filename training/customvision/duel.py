@@ -11,12 +11,17 @@ import httpx
 from models.datasets import IMAGE_SUFFIXES, open_dataset
 from models.errors import UsageError
 
-ATTEMPTS = 6
+ATTEMPTS = 8
 FIRST_PAUSE_S = 0.5
 MAX_PAUSE_S = 20.0
 TIMEOUT_S = 120.0
-WORTH_ANOTHER = frozenset({"queue-full", "uploads-full", "remote-busy", "remote-failed", "remote-timed-out", "deadline-exceeded"})
-"""Problems that may be gone in a while."""
+WORTH_ANOTHER = frozenset(
+    {
+        *("queue-full", "uploads-full", "not-ready", "deadline-exceeded"),
+        *("remote-busy", "remote-down", "remote-failed", "remote-timed-out"),
+    }
+)
+"""Problems that may be gone in a while: a breaker that is open rests for up to a minute."""
 
 
 @dataclass(frozen=True)

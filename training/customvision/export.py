@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from models.errors import UsageError
+from models.files import written_whole
 from training.customvision import projects
 from training.customvision.client import Service
 from training.customvision.download import Downloads
@@ -64,15 +65,10 @@ def _fetch(service: Service, project: Entity, address: str, out: Path) -> None:
     finally:
         downloads.close()
     # With a virtual network of one's own the address is relative, and the service itself hands the file out.
-    part = out.with_name(f".{out.name}.part")
-    try:
-        size = 0
-        with part.open("wb") as file:
-            for chunk in service.call("fetching the export", service.client.get_artifact, project.id, address):
-                size += len(chunk)
-                if size > MAX_BYTES:
-                    raise UsageError(f"the export has more than {MAX_BYTES:,} bytes")
-                file.write(chunk)
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+    size = 0
+    with written_whole(out) as file:
+        for chunk in service.call("fetching the export", service.client.get_artifact, project.id, address):
+            size += len(chunk)
+            if size > MAX_BYTES:
+                raise UsageError(f"the export has more than {MAX_BYTES:,} bytes")
+            file.write(chunk)

@@ -1,10 +1,10 @@
 """What of an image is sent to the service: the file itself where it takes it, else one encoded anew."""
 
 from models import imaging
+from models.custom_vision_limits import MAX_ASPECT, MAX_SIDE
 from models.datasets import LIMITS as READ_LIMITS
 from models.errors import ImageTooLarge
 from models.portable import portable
-from training.customvision.limits import MAX_ASPECT, MAX_SIDE
 
 TAKEN = frozenset({"JPEG", "PNG", "BMP", "GIF"})
 

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from models.custom_vision_limits import MIN_IMAGES_PER_TAG
 from models.errors import UsageError
 from training.customvision import projects
 from training.customvision.client import Service, ServiceError
-from training.customvision.limits import MIN_IMAGES_PER_TAG
 from training.customvision.projects import Entity
 
 FIRST_LOOK_S, MAX_LOOK_S = 0.2, 15.0

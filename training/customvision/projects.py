@@ -98,11 +98,6 @@ def images(service: Service, project: Entity, *, tagged: bool = False) -> Iterat
             return
 
 
-def count(service: Service, project: Entity) -> int:
-    """How many images a project has, tagged or not."""
-    return int(service.call(f"counting the images of {project.name}", service.client.get_image_count, project.id))
-
-
 def iterations(service: Service, project: Entity) -> list[Entity]:
     """Of a project, newest first."""
     found = service.call(f"listing the iterations of {project.name}", service.client.get_iterations, project.id)

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from models.datasets import LIMITS as READ_LIMITS
 from models.errors import ImageError, UsageError
+from models.files import written_whole
 from models.headers import Format, sniff
 from training.customvision import projects
 from training.customvision.client import Service
@@ -139,8 +140,5 @@ def _text(record: Mapping[str, object]) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """There is all of a file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    part.replace(path)
+    with written_whole(path) as file:
+        file.write(data)

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from models.custom_vision_limits import LIMITS, MAX_PREDICTION_BYTES, Tier
 from models.datasets import Dataset, LabelledImage, open_dataset
 from models.errors import ImageError, UsageError
 from training.customvision.answers import Answer, Subject, Tally, answer_of, default_file, load, tally
 from training.customvision.client import Service
 from training.customvision.fitting import fitted
 from training.customvision.journal import Journal
-from training.customvision.limits import LIMITS, MAX_PREDICTION_BYTES, Tier
 from training.customvision.parallel import in_parallel
 from training.customvision.survey import Problem
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from models.custom_vision_limits import LIMITS, MAX_TRAINING_BYTES, Tier
 from models.datasets import LabelledImage, open_dataset
 from models.errors import ImageError, UsageError
 from training.customvision.fitting import fitted
-from training.customvision.limits import LIMITS, MAX_TRAINING_BYTES, Tier
 
 
 @dataclass(frozen=True)

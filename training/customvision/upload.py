@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from models.custom_vision_limits import MAX_BATCH, MAX_BATCH_BYTES, MAX_BATCH_TAGS, Tier
 from models.datasets import LIMITS as READ_LIMITS
 from models.errors import UsageError
 from training.customvision import projects
 from training.customvision.client import Service, ServiceError
 from training.customvision.download import Downloads
 from training.customvision.journal import Journal
-from training.customvision.limits import MAX_BATCH, MAX_BATCH_BYTES, MAX_BATCH_TAGS, Tier
 from training.customvision.parallel import in_parallel
 from training.customvision.projects import Entity
 from training.customvision.survey import Problem, Ready, Survey, check_tier, ready

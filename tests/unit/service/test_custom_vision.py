@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from models import imaging
-from service.backends.custom_vision import MAX_BYTES, CustomVisionBackend
+from models.custom_vision_limits import MAX_PREDICTION_BYTES as MAX_BYTES
+from service.backends.custom_vision import CustomVisionBackend
 from service.backends.custom_vision_errors import explain
 from service.domain import Inferred, Scores
 from service.errors import BackendFailed, BudgetSpent, ConfigurationError, RemoteBusy, RemoteDown, RemoteFailed, RemoteTimedOut

@@ -81,7 +81,11 @@ async def office(
         assert isinstance(exc, ParallaxError)
         return problem_type(exc).code
 
-    desk = Desk(settings, Machinery(pipeline, registry, watcher, code_of, summary, settings.max_body_bytes), works=works)
+    desk = Desk(
+        settings,
+        Machinery(pipeline, registry, watcher, code_of, summary, Limits(settings.max_body_bytes, settings.max_pixels)),
+        works=works,
+    )
     desk.open()
     try:
         yield Office(desk, registry)

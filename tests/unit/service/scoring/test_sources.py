@@ -6,16 +6,19 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from starlette.responses import RedirectResponse, Response
 
 from models.errors import DatasetError, ImageTooLarge, UnreadableImage
 from service.errors import UnknownDataset
 from service.scoring import sources
-from service.scoring.addresses import check_address, local_path
+from service.scoring.addresses import check_address, check_clients, fetch, local_path
 from service.scoring.annotations import AnnotationSource
 from service.scoring.jobs import Task, packed, unpacked
 from service.scoring.sources import FolderSource, ZipSource
+from tests.support.custom_vision.server import serving
 from tests.support.images import write_folder, write_zip
 
 GOOD = {"sea/1.jpg": b"one", "sea/2.jpg": b"two", "street/1.png": b"three"}
@@ -225,3 +228,41 @@ def test_annotations_that_can_t_be_used_say_where(tmp_path: Path, lines: list[st
 
 def test_tasks_come_out_of_the_database_as_they_went_in() -> None:
     assert unpacked(packed(TASKS)) == TASKS
+
+
+@pytest.mark.parametrize("decoy", [False, True])
+def test_a_long_list_of_files_is_seen_whatever_the_short_form_says(tmp_path: Path, decoy: bool) -> None:
+    """zipfile reads the long form where there is one, from before its locator, whatever the short form and the offset say."""
+    path = tmp_path / "crafted.zip"
+    end64 = struct.pack("<4sQHHIIQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, 10**6, 10**6, 10**9, 0)
+    small = struct.pack("<4sQHHIIQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, 1, 1, 50, 0)
+    start = small if decoy else b""
+    locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, 0 if decoy else len(start), 1)
+    path.write_bytes(start + end64 + locator + struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, 1, 1, 50, 0, 0))
+    with pytest.raises(DatasetError, match="lists more files"):
+        ZipSource(path)
+
+
+class Site:
+    """An HTTP server with one picture."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+        there = scope["path"] == "/a.png"
+        other = RedirectResponse("/a.png") if scope["path"] == "/moved" else Response(status_code=404)
+        reply = Response(b"picture") if there else other
+        await reply(scope, receive, send)
+
+
+def test_an_address_is_read_and_not_followed() -> None:
+    with serving(Site()) as address:
+        assert fetch(f"{address}/a.png", 100) == b"picture"
+        with pytest.raises(ImageTooLarge):
+            fetch(f"{address}/a.png", 3)
+        for path in ("gone", "moved"):
+            with pytest.raises(UnreadableImage, match="HTTPError"):
+                fetch(f"{address}/{path}", 100)
+
+
+def test_a_storage_whose_client_is_not_installed_says_so() -> None:
+    with pytest.raises(UnknownDataset, match="nosuch://"):
+        check_clients(["https://example.org/1.jpg", "nosuch://bucket/1.jpg"])

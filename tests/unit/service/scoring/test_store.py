@@ -9,14 +9,15 @@ import pytest
 from sqlalchemy import inspect
 
 from service.database import Database
+from service.domain import Identity
 from service.scoring import results, store
 from service.scoring.jobs import NewJob, Task
 from service.scoring.options import Options
 from service.scoring.owners import Owner
-from service.scoring.rows import Pinned, Row
+from service.scoring.rows import Row
 from service.settings import load_settings
 
-PINNED = Pinned("a", "fake", "1", "none", "none", ("x", "y"))
+PINNED = Identity("a", "fake", "1", "none", "none", ("x", "y"))
 NEW = NewJob("job", "", Options(dataset="s"), {"name": "s"}, [PINNED], [Task("1", "x"), Task("2", "y")], "digest")
 
 
@@ -57,7 +58,7 @@ async def test_a_commit_that_is_done_twice_counts_once(database: Database) -> No
     await database.run(partial(commit, rows=[row("1")]))
     await database.run(partial(commit, rows=[row("1"), row("2")]))
     job = await database.run(partial(store.get, job="job"))
-    rows = await database.run(partial(results.every, job=job))
+    rows = await database.run(partial(results.page, job=job))
     assert [one.image for one in rows] == ["1", "2"]
     assert rows[0]._replace(scores=None) == row("1")._replace(scores=None)
     assert rows[0].scores is not None
@@ -103,3 +104,17 @@ async def test_a_database_of_before_the_steps_is_taken_over_as_it_is(tmp_path: P
     assert (await database.run(partial(store.create, new=NEW))).state == "queued"
     assert await database.run(lambda one: one.exec_driver_sql("SELECT calls FROM remote_spend").scalar()) == 7
     await database.close()
+
+
+async def test_a_job_that_its_own_process_let_fall_is_taken_again(database: Database, tmp_path: Path) -> None:
+    owner, other = Owner(tmp_path), Owner(tmp_path)
+    owner.open()
+    other.open()
+    try:
+        for dead in (owner.dead, None):  # on SQLite, and where only leases tell
+            assert await database.run(partial(store.take, owner=owner.name, lease_s=60, dead=dead))
+            assert await database.run(partial(store.take, owner=owner.name, lease_s=60, dead=dead))
+        assert await database.run(partial(store.take, owner=other.name, lease_s=60, dead=other.dead)) is None
+    finally:
+        owner.close()
+        other.close()

@@ -8,11 +8,12 @@ import pytest
 from pydantic import SecretStr
 
 from models.errors import UsageError
+from models.refusals import code_and_message
 from tests.support.custom_vision.script import Fault
 from tests.support.custom_vision.state import TRAINING_KEY
 from tests.unit.training.customvision.conftest import Cloud, clouds
 from training.customvision.access import Access, training_access
-from training.customvision.client import ATTEMPTS, ServiceError, patience, told, training_service
+from training.customvision.client import ATTEMPTS, ServiceError, patience, training_service
 from training.customvision.rate import Rate
 
 DOMAINS = "/domains"
@@ -143,7 +144,7 @@ def test_a_fault_of_our_own_is_not_dressed_up(cloud: Cloud) -> None:
     [("[]", ("", "")), ("3", ("", "")), ('{"error": "x"}', ("", "")), ("  <html>", ("", "")), ("plain", ("", "plain"))],
 )
 def test_bodies_that_say_little(text: str, found: tuple[str, str]) -> None:
-    assert told(text) == found
+    assert code_and_message(text) == found
     assert patience({}, found[1]) is None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from models.custom_vision_limits import Limits
 from models.errors import UsageError
 from tests.support.custom_vision.script import Fault
 from tests.support.custom_vision.state import Project
@@ -15,7 +16,6 @@ from tests.unit.training.customvision.conftest import Cloud
 from training.customvision import score as module
 from training.customvision.answers import report
 from training.customvision.client import ServiceError
-from training.customvision.limits import Limits
 from training.customvision.score import score
 
 LEARNT = labelled({"dark": 6, "grey": 6, "bright": 6}, width=16, height=16)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from models.custom_vision_limits import Tier
 from models.errors import UsageError
 from tests.support.custom_vision.script import Fault
 from tests.support.custom_vision.state import TRAINING_KEY
@@ -18,7 +19,6 @@ from tests.support.server import eventually
 from tests.unit.training.customvision.conftest import Cloud
 from training.customvision import upload as module
 from training.customvision.client import ServiceError
-from training.customvision.limits import Tier
 from training.customvision.survey import survey
 from training.customvision.upload import Upload, upload
 

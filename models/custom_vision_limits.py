@@ -1,6 +1,7 @@
-"""What the service takes: "Limits and quotas", learn.microsoft.com/azure/ai-services/custom-vision-service/limits-and-quotas.
+"""What Azure Custom Vision takes.
 
-As it stood in January 2025, and not tried on the live service.
+"Limits and quotas", learn.microsoft.com/azure/ai-services/custom-vision-service/limits-and-quotas, as it stood in January
+2025, and not tried on the live service.
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ MAX_BATCH_BYTES = 8_000_000
 
 MAX_TRAINING_BYTES = 6_000_000
 MAX_PREDICTION_BYTES = 4_000_000
+"""Whichever megabyte the service means."""
 MAX_SIDE = 10_240
 MAX_ASPECT = 25
 MIN_IMAGES_PER_TAG = 5
