@@ -27,8 +27,8 @@ warnings.simplefilter("error", Image.DecompressionBombWarning)
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 """Start of a frame that libjpeg decodes: baseline, extended, progressive."""
 
-INKS = 4
-"""Components of CMYK and YCCK: Pillow knows that Adobe inverts them."""
+_COLOURS = frozenset({1, 3})
+"""Components of grey and colour. Four are CMYK or YCCK, which Adobe inverts, as Pillow knows; two are nobody's."""
 
 _SEGMENTS = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})
 """What may come before it, each with its length: Huffman and quantisation tables, restart interval, comments, applications'."""
@@ -100,7 +100,7 @@ def _jpeg(data: bytes) -> Header:
             height, width, components = struct.unpack_from(">HHB", data, at + 5)
             if length != 8 + 3 * components or not height or not width:
                 break
-            return Header("JPEG", width, height, turbo=components != INKS)
+            return Header("JPEG", width, height, turbo=components in _COLOURS)
         if marker not in _SEGMENTS or length < 2:
             break
         at += 2 + length

@@ -17,13 +17,15 @@ LOSSLESS_PIXELS = 90_000
 def portable(data: bytes, limits: imaging.Limits, max_bytes: int, max_side: int | None = None) -> bytes:
     """Make of an encoded image one that any decoder reads as `imaging.decode` does, in at most `max_bytes` (10,000 or more).
 
-    It is decoded in any case: a broken one is refused here. A JPEG or PNG that is upright, opaque and has 8 bits of grey
+    Its bits are decoded in any case: a broken one is refused here. A JPEG or PNG that is upright, opaque and has 8 bits of grey
     or RGB goes as it is, if it is small enough and no side is above `max_side` pixels; others become a PNG or, if they are
     large, a JPEG of at most `MAX_SIDE` pixels a side. Raises `ImageError`.
     """
     header = imaging.check(data, limits)
+    fits = len(data) <= max_bytes and (max_side is None or max(header.width, header.height) <= max_side)
+    if fits and imaging.plain_jpeg(data, header):
+        return data
     pixels = imaging.decode_checked(data, header, limits)
-    fits = len(data) <= max_bytes and (max_side is None or max(pixels.shape[:2]) <= max_side)
     if fits and _unmistakable(data, header):
         return data
     image = Image.fromarray(pixels)

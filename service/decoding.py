@@ -15,6 +15,9 @@ Out = TypeVar("Out")
 BIG_PIXELS = 2_000_000
 """An image above this takes tens of milliseconds and up to 75 MB: two such decodes at once help nobody on a small machine."""
 
+SMALL_PIXELS = 65_536
+"""Up to here decoding takes a third of a millisecond, and going to a thread and back takes as long: it happens at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decoded(Generic[Out]):
@@ -25,22 +28,25 @@ class Decoded(Generic[Out]):
 
 
 class Decoder:
-    """Runs `Backend.prepare`: small images side by side, big ones one at a time, on a thread that stands back."""
+    """Runs `Backend.prepare`: on threads side by side; big images one at a time, on one that stands back; the smallest here."""
 
     def __init__(self, threads: int, limits: imaging.Limits) -> None:
-        """`threads` for small images; big ones have one of their own."""
+        """`threads` for images of middling size; big ones have one of their own."""
         self._limits = limits
-        self._small = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._middling = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._big = ThreadPoolExecutor(1, thread_name_prefix="decode-big", initializer=step_back, initargs=(BIG_IMAGES,))
 
     async def run(self, prepare: Callable[[bytes], Out], data: bytes) -> Decoded[Out]:
         """Prepare one image. Raises `ImageError`; what its header gives away costs no thread."""
-        pool: Executor = self._big if imaging.check(data, self._limits).pixels > BIG_PIXELS else self._small
+        pixels = imaging.check(data, self._limits).pixels
+        if pixels <= SMALL_PIXELS:
+            return _timed(prepare, data)
+        pool: Executor = self._big if pixels > BIG_PIXELS else self._middling
         return await asyncio.get_running_loop().run_in_executor(pool, _timed, prepare, data)
 
     def close(self) -> None:
         """End the threads once their work is done."""
-        self._small.shutdown()
+        self._middling.shutdown()
         self._big.shutdown()
 
 

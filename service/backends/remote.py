@@ -9,17 +9,15 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
-from urllib.parse import SplitResult, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
 from models import __version__
-from service.addresses import host_of, is_loopback
+from service.addresses import host_of
 from service.backends.breaker import Breaker
 from service.backends.pauses import before_attempt
 from service.backends.replies import Attempt, Explain, broken, judge
-from service.backends.wire import CONNECT_S, Wire
+from service.backends.way_out import WayOut, way_out
 from service.errors import BackendFailed, RemoteBusy, RemoteDown, RemoteFailed, RemoteTimedOut, Unanswered
 from service.tally import Tally
 
@@ -35,8 +33,6 @@ HEADERS = {
     "Content-Type": "application/json",
     "User-Agent": f"parallax/{__version__}",
 }
-PATIENCE = {"timeout": {"connect": CONNECT_S}}
-"""Of httpx's own transport; deadlines bound the rest."""
 BRIEF_S = 0.05
 """Less time than this is not worth another attempt."""
 
@@ -105,7 +101,7 @@ class Remote:
         self._breaker = breaker
         self._door: Door = door or OpenDoor()
         self._wait = wait
-        self._transport: httpx.AsyncBaseTransport | None = None
+        self._way: WayOut | None = None
         self.tally = tally or Tally()
         self.state: State = "checking"
         """As the last answer was; `checking` before the first."""
@@ -119,12 +115,12 @@ class Remote:
 
     def open(self) -> None:
         """Make the pool of connections, which belongs to the running event loop."""
-        self._transport = _way_out(urlsplit(self._address))
+        self._way = way_out(self._url, self._headers, MAX_REPLY_BYTES)
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._transport is not None:
-            await self._transport.aclose()
+        if self._way is not None:
+            await self._way.close()
 
     async def ask(self, body: bytes) -> object:
         """Send a body, get what the reply's JSON says.
@@ -192,18 +188,11 @@ class Remote:
         return attempt
 
     async def _once(self, body: bytes) -> Attempt:
-        if self._transport is None:
+        if self._way is None:
             raise BackendFailed(f"{self._name} was not started.")
         try:
             async with asyncio.timeout(self._attempt_s):
-                # No client is around the transport: it would take three times as long, and could only follow redirects.
-                reply = await self._transport.handle_async_request(
-                    httpx.Request("POST", self._url, headers=self._headers, content=body, extensions=PATIENCE)
-                )
-                try:
-                    said = await self._read(reply)
-                finally:
-                    await reply.aclose()
+                reply = await self._way.post(body)
         except httpx.HTTPError as exc:
             reason = self._shown(f"{type(exc).__name__}: {exc}")
             log.warning("remote unreachable", extra={"backend": self._name, "reason": reason})
@@ -212,23 +201,13 @@ class Remote:
             log.warning("remote did not answer", extra={"backend": self._name, "seconds": self._attempt_s})
             error = RemoteTimedOut(f"{self.host} did not answer within {self._attempt_s:g} s.")
             return Attempt("timed_out", error=error, again=True)
-        if said is None:
+        if len(reply.body) > MAX_REPLY_BYTES:
             return Attempt("failed", error=RemoteFailed(f"{self.host} answered with more than {MAX_REPLY_BYTES:,} bytes."))
-        attempt = judge(self._address, reply, said, self._explain)
+        attempt = judge(self._address, reply, self._explain)
         if attempt.error is not None:
-            shown = self._shown(said.decode("utf-8", "replace"))
-            log.warning("remote refused", extra={"backend": self._name, "status": reply.status_code, "said": shown})
+            shown = self._shown(reply.body.decode("utf-8", "replace"))
+            log.warning("remote refused", extra={"backend": self._name, "status": reply.status, "said": shown})
         return attempt
-
-    @staticmethod
-    async def _read(reply: httpx.Response) -> bytes | None:
-        """The body, None if it is too large."""
-        said = b""
-        async for chunk in reply.aiter_bytes():
-            said += chunk
-            if len(said) > MAX_REPLY_BYTES:
-                return None
-        return said
 
     def _failed(self, error: Failed) -> Failed:
         self.state, self.reason = "failing", str(error)
@@ -236,11 +215,3 @@ class Remote:
 
     def _shown(self, text: str) -> str:
         return " ".join(text.replace(self._secret, "***").split())[:SAID_CHARACTERS]
-
-
-def _way_out(address: SplitResult) -> httpx.AsyncBaseTransport:
-    """Through the proxy that the environment names for an address, if it does; to this machine's loopback none has a way."""
-    host = address.hostname or ""
-    proxies = {} if is_loopback(host) or proxy_bypass(host) else getproxies()
-    proxy = proxies.get(address.scheme) or proxies.get("all")
-    return httpx.AsyncHTTPTransport(proxy=proxy) if proxy else Wire(MAX_REPLY_BYTES)

@@ -11,6 +11,7 @@ import httpx
 
 from models import refusals
 from service.addresses import host_of
+from service.backends.wire import Reply
 from service.errors import RemoteBusy, RemoteFailed, RemoteTimedOut
 from service.tally import Outcome
 
@@ -57,28 +58,29 @@ class Attempt:
         return None if self.outcome == "given_up" else self.outcome in ("answered", "throttled", "refused")
 
 
-def judge(address: str, reply: httpx.Response, said: bytes, explain: Explain) -> Attempt:
+def judge(address: str, reply: Reply, explain: Explain) -> Attempt:
     """An attempt by its reply. 408, 429, 5xx and a 200 that is no JSON may go better next time."""
-    host, status = host_of(address), reply.status_code
+    status = reply.status
     if status == httpx.codes.OK:
         try:
-            found = json.loads(said)
+            found = json.loads(reply.body)
         except (ValueError, RecursionError):
             found = None
         if found is not None:
             return Attempt("answered", found)
-        error = RemoteFailed(f"{host} answered with something that is no JSON. Is the address right?")
+        error = RemoteFailed(f"{host_of(address)} answered with something that is no JSON. Is the address right?")
         return Attempt("failed", error=error, again=True)
-    refusal = explain(status, said)
+    host, headers = host_of(address), reply.headers
+    refusal = explain(status, reply.body)
     hint = refusal.hint or OTHERWISE
-    asked = refusals.from_header(reply.headers.get("Retry-After"))
+    asked = refusals.from_header(headers.get("Retry-After"))
     retry_after = refusal.retry_after if asked is None else asked
     if status == httpx.codes.TOO_MANY_REQUESTS:
         seconds = math.ceil(retry_after or 1)
         busy = RemoteBusy(f"{host} takes no more for now (429). Try again in {seconds} s.", seconds)
         return Attempt("throttled", error=busy, again=True, retry_after=retry_after)
-    if reply.has_redirect_location:
-        target = host_of(urljoin(address, reply.headers["Location"]))
+    if httpx.codes.is_redirect(status) and "Location" in headers:
+        target = host_of(urljoin(address, headers["Location"]))
         return Attempt(
             "refused", error=RemoteFailed(f"{host} sends on to {target} ({status}), where the key is not sent. {hint}")
         )

@@ -1,13 +1,12 @@
-"""The way out for httpx: HTTP/1.1 to one origin, on asyncio's own protocols and llhttp, with a pool of connections.
+"""POST over HTTP/1.1 to one address, on asyncio's own protocols and llhttp, with a pool of connections.
 
-httpx's own transport (anyio, h11) takes more than a millisecond of processor time for an image and its answer; this, a tenth.
-It knows no proxies: where the environment names one, httpx's is taken.
+httpx (anyio, h11) takes more than a millisecond of processor time for an image and its answer; this, a tenth. It knows no
+proxies: see `way_out.py`. Its errors are httpx's.
 """
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import httptools
 import httpx
@@ -17,17 +16,33 @@ KEEP_S = 5.0
 """How long an idle connection is trusted: somebody on the way may have forgotten it."""
 
 
-class Wire(httpx.AsyncBaseTransport):
+class Reply(NamedTuple):
+    """What came back, as it came: nothing is decompressed, since nothing compressed was asked for."""
+
+    status: int
+    raw_headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+    @property
+    def headers(self) -> httpx.Headers:
+        """By name, in any case of letters."""
+        return httpx.Headers(self.raw_headers)
+
+
+class Wire:
     """As many connections as there are requests at the same time; each is used again while it is fresh."""
 
-    def __init__(self, max_reply_bytes: int) -> None:
-        """Of a reply that is longer, one byte more is handed on, and the connection is closed."""
+    def __init__(self, url: httpx.URL, headers: httpx.Headers, max_reply_bytes: int) -> None:
+        """Of a reply that is longer, at least one byte more is handed on, and the connection is closed."""
+        self._url = url
         self._max_reply_bytes = max_reply_bytes
         self._idle: list[_Connection] = []
         self._ssl: ssl.SSLContext | None = None
+        lines = [b"POST %b HTTP/1.1" % url.raw_path, b"Host: %b" % url.netloc]
+        self._head = b"\r\n".join([*lines, *(b"%b: %b" % header for header in headers.raw), b"Content-Length: "])
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request whose body is at hand, and read the whole reply. Raises `httpx.TransportError`."""
+    async def post(self, body: bytes) -> Reply:
+        """Send a body, and read the whole reply. Raises `httpx.TransportError`."""
         loop = asyncio.get_running_loop()
         connection = None
         while self._idle and connection is None:
@@ -36,9 +51,9 @@ class Wire(httpx.AsyncBaseTransport):
                 connection = kept
             else:
                 kept.close()
-        connection = connection or await self._connect(request.url)
+        connection = connection or await self._connect()
         try:
-            reply = await connection.exchange(_head(request) + request.content, self._max_reply_bytes)
+            reply = await connection.exchange(b"%b%d\r\n\r\n%b" % (self._head, len(body), body), self._max_reply_bytes)
         except BaseException:
             connection.close()
             raise
@@ -49,12 +64,13 @@ class Wire(httpx.AsyncBaseTransport):
             connection.close()
         return reply
 
-    async def aclose(self) -> None:
+    async def close(self) -> None:
         """Close what is idle. Nothing is under way."""
         while self._idle:
             self._idle.pop().close()
 
-    async def _connect(self, url: httpx.URL) -> "_Connection":
+    async def _connect(self) -> "_Connection":
+        url = self._url
         secure = url.scheme == "https"
         if secure and self._ssl is None:
             self._ssl = httpx.create_ssl_context()
@@ -79,7 +95,7 @@ class _Connection(asyncio.Protocol):
         self.reusable = False
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
-        self._reply: asyncio.Future[httpx.Response] | None = None
+        self._reply: asyncio.Future[Reply] | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._size = 0
@@ -91,7 +107,7 @@ class _Connection(asyncio.Protocol):
         """Whether the other side has not hung up."""
         return self._transport is not None and not self._transport.is_closing()
 
-    async def exchange(self, data: bytes, max_reply_bytes: int) -> httpx.Response:
+    async def exchange(self, data: bytes, max_reply_bytes: int) -> Reply:
         """Send, and wait for the reply."""
         if self._transport is None or self._transport.is_closing():
             raise httpx.ReadError("the connection was closed")
@@ -150,25 +166,8 @@ class _Connection(asyncio.Protocol):
     def _finish(self) -> None:
         if self._reply is not None and not self._reply.done():
             status = self._parser.get_status_code()
-            self._reply.set_result(httpx.Response(status, headers=self._headers, stream=_Body(self._body)))
+            self._reply.set_result(Reply(status, self._headers, b"".join(self._body)))
 
     def _fail(self, error: httpx.TransportError) -> None:
         if self._reply is not None and not self._reply.done():
             self._reply.set_exception(error)
-
-
-class _Body(httpx.AsyncByteStream):
-    """A body that is here already."""
-
-    def __init__(self, chunks: Sequence[bytes]) -> None:
-        self._chunks = chunks
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for chunk in self._chunks:
-            yield chunk
-
-
-def _head(request: httpx.Request) -> bytes:
-    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
-    lines += [b"%b: %b" % (name, value) for name, value in request.headers.raw]
-    return b"\r\n".join([*lines, b"", b""])

@@ -4,10 +4,13 @@ import io
 
 import numpy as np
 import pytest
+import simplejpeg
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from models import imaging
-from models.errors import BrokenImage, EmptyImage, ImageTooLarge, UnsupportedImage
+from models.errors import BrokenImage, EmptyImage, ImageError, ImageTooLarge, UnsupportedImage
 from models.imaging import Limits
 from models.portable import MAX_SIDE, portable
 from tests.support.images import encoded, exif
@@ -82,3 +85,17 @@ def test_noise_of_a_large_file_fits_the_smallest_request() -> None:
 def test_a_bad_one_is_refused_here(data: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
         portable(data, Limits(max_pixels=10_000), PLENTY)
+
+
+@given(at=st.integers(0, 2000), value=st.integers(0, 255), cut=st.integers(0, 40))
+def test_a_damaged_jpeg_goes_as_it_is_only_if_it_decodes_whole(at: int, value: int, cut: int) -> None:
+    whole = bytearray(encoded("JPEG"))
+    whole[at % len(whole)] = value
+    damaged = bytes(whole[: len(whole) - cut])
+    try:
+        found = imaging.plain_jpeg(damaged, imaging.check(damaged))
+    except ImageError:
+        return
+    if found:
+        assert simplejpeg.decode_jpeg(damaged, "RGB").shape == imaging.decode(damaged).shape
+        assert portable(damaged, LIMITS, PLENTY) is damaged

@@ -119,7 +119,7 @@ async def test_a_name_is_encoded_to_its_last_slash_and_a_base_path_is_kept(tmp_p
 async def test_the_look_at_the_start_says_what_is_wrong(
     there: Served, tmp_path: Path, chosen: dict[str, object], named: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    timeout_s = 0.3 if "endpoint" in chosen else 20
+    timeout_s = 1 if "endpoint" in chosen else 20
     async with started(there, tmp_path, timeout_s=timeout_s, **chosen) as backend:
         reason = await looked(backend)
         assert named in reason

@@ -11,7 +11,7 @@ import pytest
 from models.errors import ImageTooLarge, UnsupportedImage
 from models.imaging import Limits
 from service.backends.base import Candidate
-from service.decoding import BIG_PIXELS, Decoder
+from service.decoding import BIG_PIXELS, SMALL_PIXELS, Decoder
 from service.niceness import BIG_IMAGES, LOADING, step_back
 from service.registry import Registry
 from service.settings import load_settings
@@ -19,8 +19,9 @@ from service.tuning import Plan
 from tests.support.images import encoded, plain
 from tests.unit.service.stand_ins import PATIENCE_S, Fake, until
 
-SMALL = plain(0)
-JUST_SMALL = encoded("PNG", 2000, 1000)
+SMALLEST = plain(0, width=256, height=256)
+MIDDLING = plain(0, width=256, height=257)
+JUST_MIDDLING = encoded("PNG", 2000, 1000)
 BIG = encoded("JPEG", 2001, 1000)
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities for threads")
@@ -28,7 +29,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has prior
 
 @pytest.fixture
 def decoder() -> Iterator[Decoder]:
-    """Two threads for small images."""
+    """Two threads for images of middling size."""
     made = Decoder(2, Limits(max_pixels=3_000_000))
     yield made
     made.close()
@@ -48,19 +49,22 @@ def name(_data: bytes) -> str:
     return threading.current_thread().name
 
 
-async def test_small_images_and_big_ones_are_decoded_on_threads_of_their_own(decoder: Decoder) -> None:
-    assert BIG_PIXELS == 2000 * 1000
-    for data, prefix in ((SMALL, "decode_"), (JUST_SMALL, "decode_"), (BIG, "decode-big_")):
+async def test_big_images_and_middling_ones_have_threads_of_their_own_and_the_smallest_none(
+    decoder: Decoder,
+) -> None:
+    assert (SMALL_PIXELS, BIG_PIXELS) == (256 * 256, 2000 * 1000)
+    assert (await decoder.run(name, SMALLEST)).value == threading.current_thread().name
+    for data, prefix in ((MIDDLING, "decode_"), (JUST_MIDDLING, "decode_"), (BIG, "decode-big_")):
         decoded = await decoder.run(name, data)
         assert decoded.value.startswith(prefix)
         assert decoded.took >= 0
 
 
 @linux
-async def test_the_thread_for_big_images_stands_back_and_those_for_small_ones_do_not(decoder: Decoder) -> None:
+async def test_the_thread_for_big_images_stands_back_and_those_for_others_do_not(decoder: Decoder) -> None:
     ours = priority()
     assert (await decoder.run(priority, BIG)).value == stepped_back(BIG_IMAGES)
-    assert (await decoder.run(priority, SMALL)).value == ours
+    assert (await decoder.run(priority, MIDDLING)).value == ours
     assert priority() == ours
 
 
@@ -123,7 +127,7 @@ async def test_a_big_image_waits_for_the_big_one_before_it_while_small_ones_pass
 
     big = [asyncio.ensure_future(decoder.run(slowly, BIG)) for _ in range(2)]
     await until(lambda: begun, "the first is decoded")
-    assert (await decoder.run(name, SMALL)).value.startswith("decode_")
+    assert (await decoder.run(name, MIDDLING)).value.startswith("decode_")
     assert len(begun) == 1
     go_on.set()
     assert {(await one).value for one in big} == {"decode-big_0"}
@@ -141,13 +145,13 @@ async def test_an_error_of_the_decoding_reaches_who_asked(decoder: Decoder) -> N
     def fail(_data: bytes) -> None:
         raise UnsupportedImage("half a file")
 
-    for data in (SMALL, BIG):
+    for data in (SMALLEST, MIDDLING, BIG):
         with pytest.raises(UnsupportedImage, match="half a file"):
             await decoder.run(fail, data)
 
 
 async def test_closing_ends_the_threads() -> None:
     decoder = Decoder(1, Limits())
-    threads = [(await decoder.run(lambda _data: threading.current_thread(), data)).value for data in (SMALL, BIG)]
+    threads = [(await decoder.run(lambda _data: threading.current_thread(), data)).value for data in (MIDDLING, BIG)]
     decoder.close()
     assert not any(thread.is_alive() for thread in threads)

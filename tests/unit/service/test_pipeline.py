@@ -63,7 +63,7 @@ async def test_a_deadline_that_passes_while_the_image_is_decoded_is_answered_the
     try:
         late = Asker(deadline=asyncio.get_running_loop().time() + 0.01)
         with pytest.raises(DeadlineExceeded):
-            await soon(service.pipeline.classify(plain(0), asker=late))
+            await soon(service.pipeline.classify(plain(0, width=500, height=500), asker=late))
         assert service.running.admission.held == 0
     finally:
         go_on.set()

@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from service.backends.remote import _way_out
+from service.backends.way_out import way_out
 from service.backends.wire import Wire
 from tests.unit.service.stand_ins import soon, until
 
@@ -51,23 +50,26 @@ async def answering(*scripts: bytes | None) -> AsyncIterator[tuple[There, Wire]]
     there = There(scripts)
     server = await asyncio.start_server(there.serve, "127.0.0.1", 0)
     there.port = server.sockets[0].getsockname()[1]
-    wire = Wire(MAX)
+    wire = to(there.port)
     yield there, wire
-    await wire.aclose()
+    await wire.close()
     for one in there.connections:
         one.close()
     server.close()
 
 
-async def ask(there: There, wire: Wire, body: bytes = b"image") -> tuple[int, bytes]:
-    request = httpx.Request("POST", f"http://127.0.0.1:{there.port}/a%2Fb?c=d", headers={"X-Key": "k"}, content=body)
-    reply = await soon(wire.handle_async_request(request))
-    return reply.status_code, await reply.aread()
+def to(port: int) -> Wire:
+    return Wire(httpx.URL(f"http://127.0.0.1:{port}/a%2Fb?c=d"), httpx.Headers({"X-Key": "k"}), MAX)
+
+
+async def ask(wire: Wire) -> tuple[int, bytes]:
+    reply = await soon(wire.post(b"image"))
+    return reply.status, reply.body
 
 
 async def test_the_request_is_sent_as_it_is_and_a_connection_is_used_again() -> None:
     async with answering(OK, OK, OK) as (there, wire):
-        assert [await ask(there, wire) for _ in range(3)] == [(200, b"ok")] * 3
+        assert [await ask(wire) for _ in range(3)] == [(200, b"ok")] * 3
         assert len(there.connections) == 1
         assert there.asked[0].startswith(b"POST /a%2Fb?c=d HTTP/1.1\r\n")
         assert f"Host: 127.0.0.1:{there.port}\r\n".encode() in there.asked[0]
@@ -87,16 +89,16 @@ async def test_the_request_is_sent_as_it_is_and_a_connection_is_used_again() -> 
     ids=["chunked", "continue", "endless", "empty", "large"],
 )
 async def test_every_way_to_end_a_reply_is_understood(script: bytes, found: tuple[int, bytes]) -> None:
-    async with answering(script, OK) as (there, wire):
-        assert await ask(there, wire) == found
-        assert await ask(there, wire) == (200, b"ok")
+    async with answering(script, OK) as (_there, wire):
+        assert await ask(wire) == found
+        assert await ask(wire) == (200, b"ok")
 
 
 async def test_a_reply_without_end_is_cut() -> None:
     async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 200_000, OK) as (there, wire):
-        status, body = await ask(there, wire)
+        status, body = await ask(wire)
         assert (status, MAX < len(body) <= 200_000) == (200, True)
-        assert await ask(there, wire) == (200, b"ok")
+        assert await ask(wire) == (200, b"ok")
         assert len(there.connections) == 2, "what still comes there is nobody's reply"
 
 
@@ -110,38 +112,34 @@ async def test_a_reply_without_end_is_cut() -> None:
     ids=["nothing", "half", "no HTTP"],
 )
 async def test_what_breaks_is_told_as_httpx_does_and_the_next_goes_well(script: bytes | None, error: type[Exception]) -> None:
-    async with answering(script, OK) as (there, wire):
+    async with answering(script, OK) as (_there, wire):
         with pytest.raises(error):
-            await ask(there, wire)
-        assert await ask(there, wire) == (200, b"ok")
+            await ask(wire)
+        assert await ask(wire) == (200, b"ok")
 
 
 async def test_a_connection_that_was_closed_meanwhile_is_not_used() -> None:
     async with answering(OK, OK) as (there, wire):
-        await ask(there, wire)
+        await ask(wire)
         there.connections[0].close()
         await until(lambda: not wire._idle[0].open, "the hang-up has arrived")
-        assert await ask(there, wire) == (200, b"ok")
+        assert await ask(wire) == (200, b"ok")
         assert len(there.connections) == 2
 
 
 async def test_one_that_is_cancelled_hangs_up() -> None:
     async with answering(b"", OK) as (there, wire):
-        request = httpx.Request("POST", f"http://127.0.0.1:{there.port}/", content=b"x")
-        task = asyncio.ensure_future(wire.handle_async_request(request))
+        task = asyncio.ensure_future(wire.post(b"x"))
         await until(lambda: bool(there.asked), "it was asked")
         task.cancel()
         await asyncio.wait([task])
         await until(there.connections[0].is_closing, "it hung up")
-        assert await ask(there, wire) == (200, b"ok")
+        assert await ask(wire) == (200, b"ok")
 
 
 async def test_nobody_there_is_a_connect_error() -> None:
-    async with answering() as (there, wire):
-        port, there.port = there.port, 1
-        with pytest.raises(httpx.ConnectError):
-            await ask(there, wire)
-        there.port = port
+    with pytest.raises(httpx.ConnectError):
+        await ask(to(1))
 
 
 @pytest.mark.parametrize(
@@ -154,4 +152,4 @@ def test_a_proxy_of_the_environment_is_taken_where_it_has_a_way(
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://proxy.example:3128")
     monkeypatch.setenv("no_proxy", "near.example")
-    assert isinstance(_way_out(urlsplit(address)), Wire) == direct
+    assert isinstance(way_out(httpx.URL(address), httpx.Headers(), MAX), Wire) == direct
