@@ -154,6 +154,16 @@ def distilled(values: dict[str, Any], teacher: object, weight: object) -> None:
         values["distill"] = {**values.get("distill", {}), **said}
 
 
+def settings_of_teacher(teacher: str | None, weight: float | None) -> DistillSettings | None:
+    """Whom to learn from where no recipe says it. Raises `UsageError`."""
+    values: dict[str, Any] = {}
+    distilled(values, teacher, weight)
+    try:
+        return DistillSettings.model_validate(values["distill"]) if values else None
+    except ValueError as exc:
+        raise UsageError(f"--teacher: {exc}") from exc
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """What a recipe's file says, not yet checked. Raises `UsageError`, with those that ship if there is no such file."""
     try:

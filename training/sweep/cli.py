@@ -16,6 +16,7 @@ from models.workspace import data_dir, models_dir
 from training.azureml.elsewhere import HereOrOnAzure
 from training.cli import (
     Data,
+    DistillWeight,
     Exclude,
     Experiment,
     LeaveOut,
@@ -23,6 +24,7 @@ from training.cli import (
     Seed,
     SkipUnreadable,
     Store,
+    Teacher,
     Track,
     UsdPerHour,
     _checked,
@@ -64,6 +66,8 @@ def automl(
     max_cache_gb: Annotated[float, typer.Option(min=0, help="Disk that cached features or activations may take, in GB.")] = 20.0,
     name: Annotated[str, typer.Option(help="Name in the store.")] = "automl",
     mirrored: Mirrored = None,
+    teacher: Teacher = None,
+    distill_weight: DistillWeight = None,
     seed: Seed = 1,
     skip_unreadable: SkipUnreadable = False,
     usd_per_hour: UsdPerHour = None,
@@ -75,13 +79,15 @@ def automl(
     """Search for the best way to a classifier, and put what comes out first into the store.
 
     Trials try backbones, sizes, heads and how they learn, as the space allows. Frozen backbones run once, and all trials learn
-    from what they gave, so a trial takes seconds. The best by validation accuracy is then fine-tuned, once.
+    from what they gave, so a trial takes seconds. The best by validation accuracy is then fine-tuned, once; with --teacher it
+    learns from a model of the store, too, while it is.
 
     Several commands can work on one study, on one machine or many: one plain command, which finishes it, and any number with
     --worker and the same options. A worker that is killed loses nothing: its trial is had again. Ctrl-C ends the search and
     goes on with what was found. With --on azureml, Azure's own AutoML searches instead, and only --data, --exclude, --leave-out
     and --name mean the same.
     """
+    from training.recipe import settings_of_teacher
     from training.sweep.automl import join, train
     from training.sweep.finish import Ending
     from training.sweep.images import Sources
@@ -91,6 +97,8 @@ def automl(
     from training.tracking.tracker import tracker_for
 
     name = _checked(name)
+    if teacher and not fine_tune:
+        raise UsageError("--teacher teaches while the winner is fine-tuned: it can't go with --no-fine-tune")
     tracker = tracker_for(track, experiment)
     sweeps = data_dir() / "sweeps"
     if worker and study is None:
@@ -117,6 +125,7 @@ def automl(
         fine_tune_minutes=fine_tune_minutes if fine_tune else 0.0,
         mirrored=bool(mirrored),
         usd_per_hour=prices.usd_per_hour(usable_cpus()) if usd_per_hour is None else usd_per_hour,
+        distill=settings_of_teacher(teacher, distill_weight),
     )
     typer.echo(f"study: {folder}", err=True)
     version = train(

@@ -12,6 +12,7 @@ from training import transfer, workflow
 from training.automl_recipe import AutomlRecipe
 from training.data import TrainingSet
 from training.progress import console
+from training.recipe import DistillSettings
 from training.runs import Run, RunRecord
 from training.sweep.candidate import strengthened
 from training.sweep.job import Sweep
@@ -33,6 +34,8 @@ class Ending:
     """0: the winner stays frozen."""
     mirrored: bool
     usd_per_hour: float
+    distill: DistillSettings | None = None
+    """From whom the winner learns as it is fine-tuned; the trials before have learnt from labels alone."""
 
 
 def winner_of(board: Leaderboard) -> Row:
@@ -53,6 +56,7 @@ def recipe(sweep: Sweep, board: Leaderboard, ending: Ending) -> AutomlRecipe:
         height=settings.image_size,
         width=settings.image_size,
         mirrored=ending.mirrored,
+        distill=ending.distill,
         augmentation=strengthened(space.augmentation, settings.augmentation_strength),
         head=settings.head,
         fine_tune=settings.fine_tune(space.fine_tune) if ending.fine_tune_minutes else None,

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from models.errors import DatasetError, UsageError
@@ -11,6 +12,7 @@ from training import cnn, transfer
 from training.cli import train_app
 from training.recipe import Recipe
 from training.runs import Run
+from training.sweep.cli import mount
 from training.tracking.tracker import Tracker
 from training.transfer_recipe import TransferRecipe
 
@@ -148,3 +150,17 @@ def test_a_wrong_backbone_is_refused_before_a_run_begins(started: list[Run], dat
     with pytest.raises(UsageError, match="there is no backbone 'resnet51'"):
         call("--data", "a.zip", "--backbone", "resnet51", command="transfer")
     assert not data.exists()
+
+
+def test_a_sweep_whose_winner_stays_frozen_has_nothing_to_learn_from_a_teacher() -> None:
+    with pytest.raises(UsageError, match="--no-fine-tune"):
+        sweep("--data", "a.zip", "--teacher", "better", "--no-fine-tune")
+    with pytest.raises(UsageError, match="name one with --teacher"):
+        sweep("--data", "a.zip", "--distill-weight", "0.3")
+
+
+def sweep(*args: str) -> Result:
+    app = typer.Typer()
+    mount(app)
+    app.command()(lambda: None)
+    return CliRunner().invoke(app, ["automl", *args], catch_exceptions=False)

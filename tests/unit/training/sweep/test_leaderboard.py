@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 from models import statistics
 from models.errors import UsageError
 from training.backbone_names import understand
+from training.recipe import settings_of_teacher
 from training.sweep.finish import Ending, recipe, winner_of
 from training.sweep.images import Sources
 from training.sweep.job import Sweep
@@ -95,13 +96,17 @@ def test_without_a_trial_that_ended_there_is_no_winner() -> None:
 def test_the_winner_becomes_a_recipe(tmp_path: Path, correct: int, backbones: int) -> None:
     sweep = Sweep("s", "sqlite://", tmp_path, SPACE, Sources(["a.zip"], [], []), 1, 2, 10**9)
     made = board(study((BOTH, correct, TrialState.COMPLETE), (ONE, 90, TrialState.COMPLETE)))
-    winner = recipe(sweep, made, Ending("mine", 90, mirrored=True, usd_per_hour=0.1))
+    teacher = settings_of_teacher("better/3", None)
+    winner = recipe(sweep, made, Ending("mine", 90, mirrored=True, usd_per_hour=0.1, distill=teacher))
+    assert winner.distill
+    assert (winner.distill.teacher, winner.distill.version, winner.distill.weight) == ("better", "3", 0.5)
     assert winner.fine_tune
     assert (winner.kind, winner.backend, winner.mirrored, winner.weights) == ("automl", "mine", True, "random")
     assert (winner.height, winner.augmentation.min_area, winner.fine_tune.share) == (32, 0.75, 0.35)
     assert len(understand(winner.backbone)) == backbones
     assert (winner.sweep.trials, winner.sweep.winner) == (2, made.rows[0].trial)
-    assert recipe(sweep, made, Ending("mine", 0, mirrored=False, usd_per_hour=0.1)).fine_tune is None
+    frozen = recipe(sweep, made, Ending("mine", 0, mirrored=False, usd_per_hour=0.1))
+    assert (frozen.fine_tune, frozen.distill) == (None, None)
 
 
 def test_the_report_is_whole_in_itself(tmp_path: Path) -> None:
