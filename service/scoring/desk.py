@@ -75,7 +75,7 @@ class Desk:
     async def create(self, new_id: str, caller: str, key: str | None, options: Options) -> Job:
         """Queue a job. Raises what is wrong with its backends or its set, and `KeyReused`."""
         request, idempotency = planning.marks(caller, key, options)
-        if idempotency and (known := await self._ask(partial(store.known, request=request, idempotency=idempotency))):
+        if idempotency and (known := await self._look(partial(store.known, request=request, idempotency=idempotency))):
             return known  # whatever has become of its set and its backends
         backends = planning.pinned(self._machinery.registry, options.backends)
         new = await asyncio.to_thread(planning.plan, new_id, caller, key, options, backends, self.library)
@@ -85,11 +85,11 @@ class Desk:
 
     async def get(self, job: str) -> Job:
         """Raises `UnknownScoring`."""
-        return await self._ask(partial(store.get, job=job))
+        return await self._look(partial(store.get, job=job))
 
     async def newest(self, limit: int, before: str | None) -> list[Job]:
         """Newest first."""
-        return await self._ask(partial(store.newest, limit=limit, before=before))
+        return await self._look(partial(store.newest, limit=limit, before=before))
 
     async def cancel(self, job: str) -> Job:
         """Raises `UnknownScoring`."""
@@ -97,11 +97,11 @@ class Desk:
 
     async def events(self, job: str, after: int) -> tuple[Job, list[Event]]:
         """A job, and what happened to it since an event. Raises `UnknownScoring`."""
-        return await self._ask(lambda connection: (store.get(connection, job), store.events(connection, job, after)))
+        return await self._look(lambda connection: (store.get(connection, job), store.events(connection, job, after)))
 
     async def page(self, job: Job, after: tuple[str, str] | None) -> list[Row]:
         """Some rows, by backend and image, after those two of the last one before."""
-        return await self._ask(partial(results.page, job=job, after=after))
+        return await self._look(partial(results.page, job=job, after=after))
 
     async def rows(self, job: Job) -> list[Row]:
         """All rows, in transactions of a page each: others write meanwhile."""
@@ -130,7 +130,7 @@ class Desk:
 
     async def picture(self, job: Job, image: str) -> bytes:
         """A small JPEG of an image that has a row. Raises `ImageError`, `UnknownDataset` or `DatasetError`."""
-        if not await self._ask(partial(results.has, job=job, image=image)):
+        if not await self._look(partial(results.has, job=job, image=image)):
             raise UnreadableImage(f"The job has no row of {image[:200]!a}.")
         return await asyncio.to_thread(pictures.thumbnail_of, self.library, self._machinery.limits, job, image)
 
@@ -140,7 +140,7 @@ class Desk:
 
     async def receive(self) -> Upload:
         """Begin to take a zip. Raises `DatasetsFull`."""
-        in_use = await self._ask(store.datasets_in_use)
+        in_use = await self._look(store.datasets_in_use)
         return await asyncio.to_thread(self.library.receive, in_use)
 
     async def keep(self, upload: Upload) -> str:
@@ -158,12 +158,17 @@ class Desk:
     async def _ask(self, work: Callable[[Connection], Out]) -> Out:
         return await self._database.run(work)
 
+    async def _look(self, work: Callable[[Connection], Out]) -> Out:
+        return await self._database.read(work)
+
     async def _run(self) -> None:
         dead = None if self._database.shared else self._owner.dead
         while not self._closing:
             self._new.clear()
             try:
-                job = await self._ask(partial(store.take, owner=self._owner.name, lease_s=self._lease_s, dead=dead))
+                job = None
+                if await self._look(store.waiting):  # to take one is to write
+                    job = await self._ask(partial(store.take, owner=self._owner.name, lease_s=self._lease_s, dead=dead))
                 if job is not None:
                     await self._work(job)
                     continue
@@ -205,7 +210,7 @@ class Desk:
         """Make the rows that are missing. Returns how the job ended, and what should be known of that."""
         source = await asyncio.to_thread(self.library.reopen, job.dataset)
         try:
-            tasks, done, counted = await self._ask(partial(_begun, job=job.id))
+            tasks, done, counted = await self._look(partial(_begun, job=job.id))
             ledger = Ledger(self._database, recounted(job, counted), self._owner.name, self._lease_s)
             await Run(self._machinery, job, source, tasks, ledger).run(done)
         finally:

@@ -10,6 +10,7 @@ from service.domain import Identity
 from service.scoring.options import Options
 
 State: TypeAlias = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+OPEN: frozenset[State] = frozenset({"queued", "running"})
 ENDED: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 
 

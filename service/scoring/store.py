@@ -14,7 +14,7 @@ from sqlalchemy import Connection, RowMapping, and_, func, insert, or_, select, 
 from service.database import alone, now
 from service.domain import Identity
 from service.errors import KeyReused, UnknownScoring
-from service.scoring.jobs import ENDED, Event, Job, NewJob, Progress, State, Task, packed, unpacked
+from service.scoring.jobs import ENDED, OPEN, Event, Job, NewJob, Progress, State, Task, packed, unpacked
 from service.scoring.options import Options
 from service.scoring.tables import BACKENDS, EVENTS, IMAGES, JOBS
 
@@ -82,6 +82,11 @@ def tasks(connection: Connection, job: str) -> list[Task]:
     return unpacked(connection.execute(select(IMAGES.c.list).where(IMAGES.c.job == job)).scalar_one())
 
 
+def waiting(connection: Connection) -> bool:
+    """Whether any job has not ended."""
+    return connection.execute(select(JOBS.c.id).where(JOBS.c.state.in_(OPEN)).limit(1)).first() is not None
+
+
 def take(connection: Connection, owner: str, lease_s: float, dead: Callable[[str], bool] | None) -> Job | None:
     """Hold the oldest job that nobody works on, None if there is none.
 
@@ -94,7 +99,7 @@ def take(connection: Connection, owner: str, lease_s: float, dead: Callable[[str
     unheld = or_(JOBS.c.owner.is_(None), JOBS.c.owner == owner, JOBS.c.lease < moment)
     free = or_(JOBS.c.state == "queued", and_(JOBS.c.state == "running", unheld))
     if dead is not None:
-        free = JOBS.c.state.in_(("queued", "running"))
+        free = JOBS.c.state.in_(OPEN)
     order = (JOBS.c.began.is_(None), JOBS.c.created, JOBS.c.id)
     for found in connection.execute(select(JOBS.c.id, JOBS.c.owner, JOBS.c.began).where(free).order_by(*order)):
         if dead is not None and found.owner not in (None, owner) and not dead(found.owner):
@@ -163,7 +168,7 @@ def events(connection: Connection, job: str, after: int = 0) -> list[Event]:
 
 def datasets_in_use(connection: Connection) -> set[str]:
     """Names of the sets of jobs that have not ended, without their splits."""
-    query = select(JOBS.c.dataset).where(JOBS.c.state.in_(("queued", "running")))
+    query = select(JOBS.c.dataset).where(JOBS.c.state.in_(OPEN))
     return {str(json.loads(one)["name"]).partition("#")[0] for one in connection.execute(query).scalars()}
 
 
