@@ -84,6 +84,10 @@ class Settings(BaseSettings):
     """Hours that an uploaded zip is kept after its last use."""
     scoring_lease_s: float = Field(default=15, ge=1)
     """A scoring job whose replica was not heard of for so long goes on in another one."""
+    scorings_keep_days: float = Field(default=30, gt=0)
+    """Days that a scoring job, its rows and its results are kept after its end. One that has not ended is never deleted."""
+    max_kept_scorings: int = Field(default=1000, ge=1)
+    """Ended scoring jobs that are kept, the last ones."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`cuda`: refuse to start without a working GPU; `auto`: use one if it is there, and say so if not."""
     precision: Literal["auto", "fp32", "int8", "fp16"] = "auto"

@@ -22,6 +22,7 @@ from service.scoring.library import Found, Library, Upload
 from service.scoring.machinery import Machinery
 from service.scoring.options import Options
 from service.scoring.owners import Owner
+from service.scoring.retention import Retention
 from service.scoring.rows import Row
 from service.scoring.runner import Run
 from service.settings import Settings
@@ -48,6 +49,7 @@ class Desk:
         self._machinery = machinery
         self._database = Database(settings)
         self._owner = Owner(settings.data_dir)
+        self._retention = Retention(self._database, settings)
         self._lease_s = settings.scoring_lease_s
         self._works = works
         self._closing = False
@@ -111,12 +113,14 @@ class Desk:
         return rows
 
     async def results(self, job: Job) -> Scoring | None:
-        """What a job found out; None before it has ended, or if it has no row."""
+        """What a job found out; None before it has ended, or if it has no row. Raises `UnknownScoring` if it is deleted."""
         if job.state not in ENDED or not job.done:
             return None
         async with self._judging:
             if job.id not in self._results:
-                self._results[job.id] = await asyncio.to_thread(self._machinery.summary, job, await self.rows(job))
+                rows = await self.rows(job)
+                await self.get(job.id)  # or some of them may have been deleted meanwhile
+                self._results[job.id] = await asyncio.to_thread(self._machinery.summary, job, rows)
                 while len(self._results) > KEPT_RESULTS:
                     self._results.popitem(last=False)
             return self._results[job.id]
@@ -171,6 +175,8 @@ class Desk:
                     job = await self._ask(partial(store.take, owner=self._owner.name, lease_s=self._lease_s, dead=dead))
                 if job is not None:
                     await self._work(job)
+                    continue
+                if await self._retention.step():
                     continue
             except Exception:
                 log.exception("scoring jobs could not be looked at")

@@ -16,7 +16,7 @@ from service.domain import Identity
 from service.errors import KeyReused, UnknownScoring
 from service.scoring.jobs import ENDED, OPEN, Event, Job, NewJob, Progress, State, Task, packed, unpacked
 from service.scoring.options import Options
-from service.scoring.tables import BACKENDS, EVENTS, IMAGES, JOBS
+from service.scoring.tables import BACKENDS, DELETED, EVENTS, IMAGES, JOBS
 
 
 class LostLease(Exception):
@@ -63,7 +63,7 @@ def known(connection: Connection, request: str, idempotency: str | None) -> Job 
 
 def get(connection: Connection, job: str) -> Job:
     """A job. Raises `UnknownScoring`."""
-    found = connection.execute(select(JOBS).where(JOBS.c.id == job)).mappings().one_or_none()
+    found = connection.execute(select(JOBS).where(JOBS.c.id == job, JOBS.c.state != DELETED)).mappings().one_or_none()
     if found is None:
         raise UnknownScoring(f"There is no scoring job {job[:40]!r}. GET /v1/scorings lists them.")
     return _jobs(connection, [found])[0]
@@ -71,7 +71,7 @@ def get(connection: Connection, job: str) -> Job:
 
 def newest(connection: Connection, limit: int, before: str | None = None) -> list[Job]:
     """Jobs, newest first; `before` is the id of the last one of the page before."""
-    query = select(JOBS).order_by(JOBS.c.id.desc()).limit(limit)  # ids sort by time
+    query = select(JOBS).where(JOBS.c.state != DELETED).order_by(JOBS.c.id.desc()).limit(limit)  # ids sort by time
     if before is not None:
         query = query.where(JOBS.c.id < before)
     return _jobs(connection, connection.execute(query).mappings().all())

@@ -25,6 +25,8 @@ JOBS = Table(
 )
 """`request`: digest of what was asked for, to tell an idempotency key that comes again from one that is used twice. `owner`: the
 process that works on it, until `lease`. `note`: what should be known of how it ended."""
+DELETED = "deleted"
+"""State of a job whose rows are being deleted: for everybody but who does that, it is not there any more."""
 
 BACKENDS = Table(
     "scoring_backends",
