@@ -6,6 +6,7 @@ name at fault; what is wrong with one image is that image's error.
 
 import stat
 import struct
+import threading
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -91,6 +92,7 @@ class ZipSource(Source):
         try:
             _check_directory(path, self._name)
             self._zip = zipfile.ZipFile(path)
+            self._lock = threading.Lock()
         except (OSError, zipfile.BadZipFile, struct.error, NotImplementedError) as exc:
             raise DatasetError(f"{self._name} is not a zip file that can be read: {exc}") from exc
 
@@ -112,7 +114,7 @@ class ZipSource(Source):
             info = self._zip.getinfo(self.prefix + image)
             if info.file_size > max_bytes:
                 raise _too_large(image, max_bytes)
-            with self._zip.open(info) as member:
+            with self._lock, self._zip.open(info) as member:  # pictures of it may be asked for at the same time
                 data = member.read(max_bytes + 1)  # whatever its header says
         except KeyError:
             raise UnreadableImage(f"{image} is not in the zip any more.") from None
