@@ -5,18 +5,22 @@ not finds that its writes no longer count.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
 from sqlalchemy import Connection, RowMapping, and_, func, insert, or_, select, update
 
+from models.scoring.facts import Terms
 from service.database import alone, now
 from service.domain import Identity
 from service.errors import KeyReused, UnknownScoring
-from service.scoring.jobs import ENDED, OPEN, Event, Job, NewJob, Progress, State, Task, packed, unpacked
+from service.scoring.jobs import ENDED, NOT_NOTED, OPEN, Event, Job, NewJob, Progress, State, Task, packed, unpacked
 from service.scoring.options import Options
-from service.scoring.tables import BACKENDS, DELETED, EVENTS, IMAGES, JOBS
+from service.scoring.tables import BACKENDS, DELETED, EVENTS, IMAGES, JOBS, ROWS
+
+ALSO = "; then "
+"""Between the machines of a job that several worked on."""
 
 
 class LostLease(Exception):
@@ -122,6 +126,21 @@ def keep(connection: Connection, job: str, owner: str, lease_s: float) -> bool:
     return bool(connection.execute(select(JOBS.c.cancel).where(JOBS.c.id == job)).scalar_one())
 
 
+def remember(connection: Connection, job: str, owner: str, machine: str, terms: Mapping[str, Terms]) -> None:
+    """Write down what works on a job, and, by backend, the terms of those that have no row yet. Raises `LostLease`."""
+    mine = and_(JOBS.c.id == job, JOBS.c.owner == owner, JOBS.c.state == "running")
+    found = connection.execute(select(JOBS.c.machine).where(mine)).one_or_none()
+    if found is None:
+        raise LostLease(job)
+    known = found.machine.split(ALSO) if found.machine else []
+    connection.execute(update(JOBS).where(mine).values(machine=ALSO.join(dict.fromkeys([*known, machine]))))
+    for name, one in terms.items():
+        begun = select(ROWS.c.image).where(ROWS.c.job == job, ROWS.c.backend == name).limit(1)
+        if connection.execute(begun).first() is None:
+            new = {"terms": one.model_dump_json()}
+            connection.execute(update(BACKENDS).where(BACKENDS.c.job == job, BACKENDS.c.name == name).values(**new))
+
+
 def release(connection: Connection, job: str, owner: str) -> None:
     """Let another process go on with it at once."""
     mine = and_(JOBS.c.id == job, JOBS.c.owner == owner, JOBS.c.state == "running")
@@ -179,7 +198,8 @@ def _jobs(connection: Connection, found: Sequence[RowMapping]) -> list[Job]:
     for one in connection.execute(query):
         labels = tuple(json.loads(one.labels))
         pinned = Identity(one.name, one.kind, one.version, one.precision, one.provider, labels)
-        backends[one.job].append(Progress(pinned, one.total, one.done, one.failed, one.correct, one.seconds))
+        terms = NOT_NOTED if one.terms is None else Terms.model_validate_json(one.terms)
+        backends[one.job].append(Progress(pinned, one.total, one.done, one.failed, one.correct, one.seconds, terms))
     return [_job(one, backends[one["id"]]) for one in found]
 
 
@@ -196,4 +216,5 @@ def _job(found: RowMapping, backends: Sequence[Progress]) -> Job:
         cancel=found["cancel"],
         note=found["note"],
         backends=backends,
+        machine=found["machine"],
     )

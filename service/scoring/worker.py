@@ -10,6 +10,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from models.errors import ParallaxError
+from models.scoring.facts import Terms
 from service.database import Database
 from service.errors import DatabaseFailed
 from service.scoring import results, store
@@ -21,6 +22,7 @@ from service.scoring.owners import Owner
 from service.scoring.reading import Reader
 from service.scoring.retention import Retention
 from service.scoring.runner import Run
+from service.scoring.summary import Summary
 from service.settings import Settings
 
 log = logging.getLogger("parallax.scoring")
@@ -113,6 +115,8 @@ class Worker:
         aside = partial(asyncio.get_running_loop().run_in_executor, self._threads)
         source = await aside(self._library.reopen, job.dataset)
         try:
+            machine, terms = await aside(_noted, self._machinery.summary, job)
+            await self._database.run(partial(store.remember, job=job.id, owner=self._owner.name, machine=machine, terms=terms))
             tasks, done, counted = await self._database.read(partial(_begun, job=job.id))
             ledger = Ledger(self._database, recounted(job, counted), self._owner.name, self._lease_s)
             reader = Reader(self._threads, self._machinery.limits.max_bytes, self._max_bytes)
@@ -135,6 +139,10 @@ def recounted(job: Job, counted: dict[str, tuple[int, int, int]]) -> Job:
         done, failed, correct = counted.get(one.pinned.name, (0, 0, 0))
         backends.append(replace(one, done=done, failed=failed, correct=correct))
     return replace(job, backends=backends)
+
+
+def _noted(summary: Summary, job: Job) -> tuple[str, dict[str, Terms]]:
+    return summary.machine(job), {one.pinned.name: summary.terms(one.pinned) for one in job.backends}
 
 
 def _begun(connection: Connection, job: str) -> tuple[list[Task], dict[str, set[str]], dict[str, tuple[int, int, int]]]:

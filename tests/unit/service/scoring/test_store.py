@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, inspect
 
+from models.scoring.facts import Terms, Training
 from service.database import Database
 from service.domain import Identity
 from service.errors import DatabaseFailed
@@ -152,3 +153,19 @@ async def test_who_reads_can_t_write_and_the_next_one_can(tmp_path: Path, kind: 
         await database.run(partial(store.create, new=NEW))
         assert await database.read(store.waiting)
         await database.close()
+
+
+async def test_what_results_state_is_written_down_once_and_machines_as_they_come(database: Database) -> None:
+    remember = partial(store.remember, job="job", owner="me")
+    with pytest.raises(store.LostLease):
+        await database.run(partial(remember, machine="a small one", terms={}))
+    assert await database.run(partial(store.take, owner="me", lease_s=60, dead=None))
+    first, second = Terms(usd_per_hour=1, training=Training(recipe="cnn", minutes=9)), Terms(usd_per_hour=2)
+    for machine, terms in (("a small one", second), ("a large one", first)):
+        await database.run(partial(remember, machine=machine, terms={"a": terms}))
+    assert (await database.read(partial(store.get, job="job"))).backends[0].terms == first, "no image was sent under the others"
+    await database.run(partial(results.commit, job="job", owner="me", lease_s=60, rows=[row("1")], progress=[]))
+    await database.run(partial(remember, machine="a small one", terms={"a": second}))
+    job = await database.read(partial(store.get, job="job"))
+    assert job.machine == "a small one; then a large one"
+    assert job.backends[0].terms == first
