@@ -14,15 +14,18 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Self, TypeVar
 
+from models.archives import files_of, open_zip
+from models.class_folders import images_of
 from models.errors import DatasetError
 from models.imaging import Limits
 from models.metadata import DataFile, file_sha256
 
 Item = TypeVar("Item")
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"})
 LIMITS = Limits(max_bytes=64_000_000, max_pixels=100_000_000)
 """Of one image in a training or test set: a guard against accidents and crafted zips; large photographs are welcome."""
+MAX_FILES = 10_000_000
+"""Of a zip: whoever trains knows what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +82,10 @@ class Dataset(ABC):
 class _ZipDataset(Dataset):
     def __init__(self, path: Path, split: str | None) -> None:
         self._file = path
+        self._zip = open_zip(path, str(path), MAX_FILES)
         try:
-            self._zip = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as exc:
-            raise DatasetError(f"{path} is not a readable zip file: {exc}") from exc
-        try:
-            self._members = {PurePosixPath(info.filename): info for info in self._zip.infolist() if not info.is_dir()}
-            super().__init__(path.name, _one_split(path, list(self._members), split))
+            self._members = {PurePosixPath(info.filename): info for info in files_of(self._zip, str(path), MAX_FILES)}
+            super().__init__(path.name, images_of(path.name, self._members, split)[1])
         except DatasetError:
             self._zip.close()
             raise
@@ -99,13 +99,7 @@ class _ZipDataset(Dataset):
             raise DatasetError(f"{self.name}: {path} has more than {LIMITS.max_bytes:,} bytes")
         try:
             return self._zip.read(member)
-        except (
-            OSError,
-            RuntimeError,
-            zipfile.BadZipFile,
-            NotImplementedError,
-            zlib.error,
-        ) as exc:  # encrypted, damaged or exotic
+        except (OSError, RuntimeError, zipfile.BadZipFile, NotImplementedError, zlib.error) as exc:  # damaged or exotic
             raise DatasetError(f"{self.name}: {path} can't be read: {exc}") from exc
 
     def close(self) -> None:
@@ -116,7 +110,7 @@ class _FolderDataset(Dataset):
     def __init__(self, root: Path, split: str | None) -> None:
         self._root = root
         files = [PurePosixPath(path.relative_to(root).as_posix()) for path in root.rglob("*") if path.is_file()]
-        super().__init__(root.resolve().name, _one_split(root, files, split))
+        super().__init__(root.resolve().name, images_of(root.name, files, split)[1])
 
     def sha256(self) -> str:
         digest = hashlib.sha256()
@@ -152,33 +146,3 @@ def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
-
-
-def _one_split(source: Path, files: Sequence[PurePosixPath], split: str | None) -> list[PurePosixPath]:
-    """Choose the image files of one split: those whose class folders share one parent. Raises `DatasetError`."""
-    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and not is_litter(path)]
-    if not images:
-        raise DatasetError(f"{source} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    stray = next((path for path in images if len(path.parts) < 2), None)
-    if stray is not None:
-        raise DatasetError(f"{source}: {stray} stands in no class folder; expected CLASS/IMAGE, such as sea/1.jpg")
-    roots: dict[PurePosixPath, list[PurePosixPath]] = {}
-    for path in images:
-        roots.setdefault(path.parent.parent, []).append(path)
-    known = ", ".join(sorted(str(root) for root in roots))
-    if split is not None:
-        chosen = [root for root in roots if split == str(root) or split in root.parts]
-        if len(chosen) != 1:
-            raise DatasetError(f"{source} has {'no' if not chosen else 'more than one'} split {split!r}; it holds: {known}")
-        return roots[chosen[0]]
-    if len(roots) > 1:
-        raise DatasetError(
-            f"{source} holds several splits ({known}): name one, as in {source.name}#{min(roots).name or min(roots)}, "
-            "so that nobody trains on a test set by accident"
-        )
-    return images
-
-
-def is_litter(path: PurePosixPath) -> bool:
-    """Whether a file is what systems leave lying about, and no image that anybody put there."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)

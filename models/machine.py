@@ -8,6 +8,8 @@ from pathlib import Path
 from models.errors import UsageError
 
 CGROUP = Path("/sys/fs/cgroup")
+NVIDIA = Path("/proc/driver/nvidia/gpus")
+"""A folder a GPU, as NVIDIA's driver for Linux and its container runtime have it."""
 
 
 def usable_cpus() -> int:
@@ -36,6 +38,18 @@ def processor() -> str:
     flags = facts.get("flags", "").split()
     vectors = next((flag for flag in ("avx512_vnni", "avx512f", "avx2") if flag in flags), "")
     return f"{facts.get('model name', platform.machine())} {vectors}".strip()
+
+
+def gpu() -> str | None:
+    """Name of the GPUs here, such as `Tesla T4`; None if there is none, or they are not all the same."""
+    names = set()
+    for file in NVIDIA.glob("*/information"):
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except OSError:
+            continue
+        names |= {line.partition(":")[2].strip() for line in lines if line.startswith("Model:")}
+    return names.pop() if len(names) == 1 else None
 
 
 def _cgroup_quota(root: Path) -> float | None:

@@ -1,11 +1,13 @@
 """The service's database: SQLite in the data folder, or a PostgreSQL that all replicas share.
 
 Tables are SQLAlchemy Core's, declared on `metadata` by the module whose they are, and made by the steps in `migrations`.
-Statements run on a thread of the database's own, one transaction at a time, so that the event loop never waits. Only who needs
-a database imports this: a service that neither calls remote backends nor scores does not load SQLAlchemy.
+Statements run on two threads of the database's own, one transaction that writes and one that reads at a time, so that neither the
+event loop nor a reader waits for who writes. Only who needs a database imports this: a service that neither calls remote backends
+nor scores does not load SQLAlchemy.
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +27,9 @@ BUSY_S = 10
 LOCK = 5_071_995
 """Any number of our own: whoever must not be disturbed by another replica holds PostgreSQL's advisory lock of this number."""
 
+READS, WRITES = {"postgresql_readonly": True}, {"postgresql_readonly": False}
+"""Of a transaction, as SQLAlchemy names it; `_take_turns` goes by it too."""
+
 metadata = MetaData()
 
 
@@ -37,7 +42,9 @@ class Database:
         self._file = None if given else settings.data_dir / "parallax.db"
         self._address = _parsed(given) if given else URL.create("sqlite", database=str(self._file))
         self._engine: Engine | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
+        self._opening = threading.Lock()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="database")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="database-reads")
 
     @property
     def shared(self) -> bool:
@@ -52,17 +59,25 @@ class Database:
 
         Nobody else writes into SQLite meanwhile; for PostgreSQL there is `alone`. Raises `DatabaseFailed`, without the password.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._run, work, WRITES)
+
+    async def read(self, work: Callable[[Connection], Found]) -> Found:
+        """The same for work that changes nothing, as the database makes sure: it waits for nobody who writes, nor they for it."""
+        return await asyncio.get_running_loop().run_in_executor(self._reader, self._run, work, READS)
 
     async def close(self) -> None:
         """Give back connections, once what is under way is done."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._reader, lambda: None)  # nobody reads any more
         if self._engine is not None:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
-        self._thread.shutdown(wait=False)
+            await loop.run_in_executor(self._writer, self._engine.dispose)
+        self._writer.shutdown(wait=False)
+        self._reader.shutdown(wait=False)
 
-    def _run(self, work: Callable[[Connection], Found]) -> Found:
+    def _run(self, work: Callable[[Connection], Found], options: dict[str, bool]) -> Found:
         try:
-            engine = self._open()
+            with self._opening:
+                engine = self._open().execution_options(**options)
             try:
                 with engine.begin() as connection:
                     return work(connection)
@@ -82,7 +97,7 @@ class Database:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
             engine = create_engine(self._address, hide_parameters=True, **_options(self._address))
             if not self.shared:
-                _write_in_turns(engine)
+                _take_turns(engine)
             with engine.begin() as connection:
                 alone(connection)
                 upgrade(connection)
@@ -115,8 +130,8 @@ def _options(address: URL) -> dict[str, dict[str, object]]:
     return {"connect_args": {"connect_timeout": BUSY_S, "options": bounds}}
 
 
-def _write_in_turns(engine: Engine) -> None:
-    """Begin every transaction of SQLite as one that writes: a reader that wants to write later would be refused at once.
+def _take_turns(engine: Engine) -> None:
+    """Begin transactions of SQLite that may write as ones that do: a reader that wants to write later would be refused at once.
 
     (docs.sqlalchemy.org/dialects/sqlite.html, "Enabling Non-Legacy SQLite Transactional Modes".)
     """
@@ -132,4 +147,6 @@ def _write_in_turns(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        reads = bool(connection.get_execution_options().get("postgresql_readonly"))
+        connection.exec_driver_sql(f"PRAGMA query_only={int(reads)}")
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

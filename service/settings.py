@@ -84,6 +84,12 @@ class Settings(BaseSettings):
     """Hours that an uploaded zip is kept after its last use."""
     scoring_lease_s: float = Field(default=15, ge=1)
     """A scoring job whose replica was not heard of for so long goes on in another one."""
+    scorings_keep_days: float = Field(default=30, gt=0)
+    """Days that a scoring job, its rows and its results are kept after its end. One that has not ended is never deleted."""
+    max_kept_scorings: int = Field(default=1000, ge=1)
+    """Ended scoring jobs that are kept, the last ones."""
+    usd_per_hour: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """What an hour of this machine costs, for scorings; unset: what `models/prices.toml` says of its cores or its GPU."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`cuda`: refuse to start without a working GPU; `auto`: use one if it is there, and say so if not."""
     precision: Literal["auto", "fp32", "int8", "fp16"] = "auto"
@@ -112,7 +118,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=6_000_000, ge=1)
     """Bytes of one image at most."""
     max_inflight_bytes: int = Field(default=256_000_000, ge=1)
-    """Bytes of all bodies in memory together."""
+    """Bytes of all bodies in memory together. The images of a scoring run may take a quarter as much beside them."""
     max_pixels: int = Field(default=25_000_000, ge=64, le=100_000_000)
     """Pixels of one image at most, read from its header before it is decoded."""
     max_queue: int = Field(default=256, ge=1)
@@ -149,6 +155,7 @@ class Settings(BaseSettings):
             update={
                 "max_queue": math.ceil(self.max_queue / workers),
                 "max_inflight_bytes": max(self.max_body_bytes, self.max_inflight_bytes // workers),
+                "usd_per_hour": None if self.usd_per_hour is None else self.usd_per_hour / workers,
                 "azure_ml": self.azure_ml.shared_by(workers),
                 "custom_vision": self.custom_vision.shared_by(workers),
             }

@@ -27,7 +27,18 @@ class Training(Frozen):
     usd: float | None = Field(default=None, ge=0)
 
 
-class BackendFacts(Frozen):
+class Terms(Frozen):
+    """What a backend's answers cost, and what its model did, when a run came to it. Prices and models change later."""
+
+    usd_per_hour: float | None = Field(default=None, ge=0)
+    """Of the machine that it runs on. None: it is paid by the call, or nobody knows."""
+    usd_per_call: float | None = Field(default=None, ge=0)
+    price_source: str | None = None
+    """Who says so, for people."""
+    training: Training | None = None
+
+
+class BackendFacts(Terms):
     """A backend as the run pinned it."""
 
     name: str
@@ -41,10 +52,6 @@ class BackendFacts(Frozen):
     """What the data set calls them, where that differs. Rows have the backend's own words."""
     seconds: float | None = Field(default=None, gt=0)
     """Between its first image and its last, without the time in which a stopped run lay still."""
-    usd_per_hour: float | None = Field(default=None, ge=0)
-    """Of the machine that it runs on. None: it is paid by the call, or nobody knows."""
-    usd_per_call: float | None = Field(default=None, ge=0)
-    training: Training | None = None
 
     @property
     def title(self) -> str:
@@ -66,7 +73,7 @@ class RunFacts(Frozen):
     reason: str | None = None
     """Why it did not succeed."""
     machine: str | None = None
-    """Processor and cores, for people."""
+    """Processor, cores and GPU, for people; of all machines that worked on it."""
     started: datetime | None = None
     finished: datetime | None = None
     seed: int | None = None

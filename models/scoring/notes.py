@@ -71,10 +71,23 @@ def _break_even(results: Sequence[BackendResult]) -> Iterator[str]:
             )
 
 
+def _prices(results: Sequence[BackendResult]) -> Iterator[str]:
+    """Each price once, with those whose it is and who says so."""
+    said: dict[tuple[str, float, str], list[str]] = {}
+    for one in results:
+        facts = one.facts
+        what, usd = ("a call", facts.usd_per_call) if facts.usd_per_call is not None else ("an hour", facts.usd_per_hour)
+        if usd is not None and facts.price_source:
+            said.setdefault((what, usd, facts.price_source), []).append(one.name)
+    for (what, usd, source), names in said.items():
+        yield f"Price of {what} of {words.listed(names)}: {words.usd(usd)} USD ({source})."
+
+
 def _reading(run: RunFacts, results: Sequence[BackendResult]) -> Iterator[str]:
     if any(one.cost and one.cost.basis == "hour" for one in results):
         at = "asked for one image at a time" if run.mode == "latency" else "busy all the time"
         yield f"Costs by the hour are those of a machine that is {at}; an idle one costs the same."
+    yield from _prices(results)
     if run.mode == "throughput" and any(one.latency for one in results):
         yield (
             "Images were sent as fast as they were taken, so latencies hold the wait for each other: they say nothing of a "

@@ -69,7 +69,7 @@ class Scorings:
             registry=self._registry,
             watcher=self._watcher,
             code_of=lambda exc: problem_type(exc).code,
-            summary=Summary(Repository(self._settings.models_dir), self._registry, self._cpus),
+            summary=Summary(Repository(self._settings.models_dir), self._registry, self._cpus, self._settings.usd_per_hour),
             limits=Limits(self._settings.max_body_bytes, self._settings.max_pixels),
         )
         return Desk(self._settings, machinery, works=self._works)

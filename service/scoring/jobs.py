@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from models.scoring.facts import Terms
 from service.domain import Identity
 from service.scoring.options import Options
 
 State: TypeAlias = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+OPEN: frozenset[State] = frozenset({"queued", "running"})
 ENDED: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 
 
+NOT_NOTED = Terms()
 LONGEST_PATH = 1024
 """Characters of an image's path or address."""
 
@@ -37,6 +40,8 @@ class Progress:
     correct: int = 0
     seconds: float = 0.0
     """How long its images were worked on."""
+    terms: Terms = NOT_NOTED
+    """Of the time when that began."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Job:
     cancel: bool
     note: str | None
     backends: Sequence[Progress]
+    machine: str | None = None
+    """What worked on it, in words."""
 
     @property
     def done(self) -> int:

@@ -1,14 +1,12 @@
 """What every scoring run uses of the service."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from models.imaging import Limits
-from models.scoring.results import Scoring
 from service.pipeline import Pipeline
 from service.registry import Registry
-from service.scoring.jobs import Job
-from service.scoring.rows import Row
+from service.scoring.summary import Summary
 from service.watcher import Watcher
 
 
@@ -21,7 +19,7 @@ class Machinery:
     watcher: Watcher
     code_of: Callable[[Exception], str]
     """Of a problem, as requests are told it."""
-    summary: Callable[[Job, Sequence[Row]], Scoring]
-    """Judges a job by its rows. Blocks."""
+    summary: Summary
+    """Judges a job by its rows, and says what is to be noted of it for that."""
     limits: Limits
     """Of one image, as for requests."""

@@ -4,38 +4,26 @@ from models.errors import ParallaxError
 from models.imaging import Limits
 from models.scoring.results import Scoring
 from service.scoring.jobs import Job
-from service.scoring.library import Library
+from service.scoring.shelf import Shelf
 
 
-def report(library: Library, limits: Limits, job: Job, found: Scoring) -> str:
-    """One HTML file; where the set is gone, without pictures."""
+def report(shelf: Shelf, limits: Limits, job: Job, found: Scoring) -> str:
+    """One HTML file; images that can't be had any more are left out."""
     from models.scoring.report import render
-    from models.scoring.thumbnails import thumbnail
-
-    try:
-        source = library.reopen(job.dataset)
-    except ParallaxError:
-        return render(found, lambda _image: None)
 
     def picture(image: str) -> bytes | None:
         try:
-            return thumbnail(source.read(image, limits.max_bytes), limits)
+            return thumbnail_of(shelf, limits, job, image)
         except ParallaxError:
             return None
 
-    try:
-        return render(found, picture)
-    finally:
-        source.close()
+    return render(found, picture)
 
 
-def thumbnail_of(library: Library, limits: Limits, job: Job, image: str) -> bytes:
+def thumbnail_of(shelf: Shelf, limits: Limits, job: Job, image: str) -> bytes:
     """A small JPEG of one image. Raises `ImageError`, `UnknownDataset` or `DatasetError`."""
     from models.scoring.thumbnails import thumbnail
 
-    source = library.reopen(job.dataset)
-    try:
+    with shelf.borrowed(job.dataset) as source:
         data = source.read(image, limits.max_bytes)
-    finally:
-        source.close()
     return thumbnail(data, limits)

@@ -16,6 +16,7 @@ from service.scoring import ledger as ledgers
 from service.scoring.jobs import Job, Task
 from service.scoring.ledger import Cancelled, Ledger
 from service.scoring.machinery import Machinery
+from service.scoring.reading import Reader
 from service.scoring.sources import Source
 from service.scoring.stint import Stint, failed_row
 from service.scoring.store import LostLease
@@ -26,13 +27,16 @@ log = logging.getLogger("parallax.scoring")
 class Run:
     """Made for one job, in one process."""
 
-    def __init__(self, machinery: Machinery, job: Job, source: Source, tasks: Sequence[Task], ledger: Ledger) -> None:
+    def __init__(
+        self, machinery: Machinery, job: Job, source: Source, tasks: Sequence[Task], ledger: Ledger, reader: Reader
+    ) -> None:
         """`tasks` are all of the job's; `source` has their bytes."""
         self._machinery = machinery
         self._job = job
         self._source = source
         self._tasks = tasks
         self._ledger = ledger
+        self._reader = reader
         self._asker = Asker(f"scoring {job.id}", background=True)
 
     async def run(self, done: dict[str, set[str]]) -> None:
@@ -85,4 +89,4 @@ class Run:
                 for task in tasks:
                     await self._ledger.add(failed_row(task, pinned, machinery.code_of(exc), str(exc)))
                 return
-            await Stint(machinery, self._job, self._source, self._ledger, pinned, running, self._asker).run(tasks)
+            await Stint(machinery, self._job, self._source, self._reader, self._ledger, pinned, running, self._asker).run(tasks)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -14,11 +14,10 @@ from service.running import Running
 from service.scoring.jobs import Job, Task
 from service.scoring.ledger import Ledger
 from service.scoring.machinery import Machinery
+from service.scoring.reading import Found, Reader
 from service.scoring.rows import Row
 from service.scoring.sources import Source
 
-READ_AHEAD = 64
-"""Images in memory beyond those under way, at most."""
 PATIENCE_S = 60.0
 """How long a backend may refuse all images before they are noted as refused."""
 MIN_PAUSE_S, MAX_PAUSE_S = 0.02, 1.0
@@ -34,6 +33,7 @@ class Stint:
         machinery: Machinery,
         job: Job,
         source: Source,
+        reader: Reader,
         ledger: Ledger,
         pinned: Identity,
         running: Running,
@@ -42,6 +42,7 @@ class Stint:
         self._machinery = machinery
         self._options = job.options
         self._source = source
+        self._reader = reader
         self._ledger = ledger
         self._pinned = pinned
         self._running = running
@@ -56,7 +57,7 @@ class Stint:
         self._last_answer = time.perf_counter()
         self._ledger.begin(self._pinned.name)
         try:
-            await self._each(tasks, concurrency, self._score)
+            await self._reader.each(self._source, tasks, concurrency, self._score)
         finally:
             self._ledger.end(self._pinned.name)
 
@@ -69,54 +70,14 @@ class Stint:
         return min(room, self._options.concurrency or max(2, min(MAX_CONCURRENCY, useful)))
 
     async def _warm_up(self, tasks: Sequence[Task], concurrency: int) -> None:
-        async def once(_task: Task, data: bytes | ParallaxError) -> None:
+        async def once(_task: Task, data: Found) -> None:
             if isinstance(data, bytes):
                 with suppress(ParallaxError):
                     await self._machinery.pipeline.classify_with(self._running, data, top=1, asker=self._asker)
 
-        await self._each(tasks, concurrency, once)
+        await self._reader.each(self._source, tasks, concurrency, once)
 
-    async def _each(
-        self, tasks: Sequence[Task], concurrency: int, do: Callable[[Task, bytes | ParallaxError], Awaitable[None]]
-    ) -> None:
-        """Read images ahead, and have so many of them under way at once."""
-        ready: asyncio.Queue[tuple[Task, bytes | ParallaxError] | None] = asyncio.Queue(READ_AHEAD)
-
-        async def read() -> None:
-            async for some in self._read(tasks):
-                for one in some:
-                    await ready.put(one)
-            for _ in range(concurrency):
-                await ready.put(None)
-
-        async def work() -> None:
-            while (one := await ready.get()) is not None:
-                await do(*one)
-
-        async with asyncio.TaskGroup() as group:
-            group.create_task(read())
-            for _ in range(concurrency):
-                group.create_task(work())
-
-    async def _read(self, tasks: Sequence[Task]) -> AsyncIterator[list[tuple[Task, bytes | ParallaxError]]]:
-        """Images with their bytes, a few at a time: a thread for each image would take longer than most reads do."""
-        size = 1 if self._source.parallel > 1 else 16
-        parts = [tasks[start : start + size] for start in range(0, len(tasks), size)]
-        for first in range(0, len(parts), self._source.parallel):
-            some = parts[first : first + self._source.parallel]
-            for part in await asyncio.gather(*(asyncio.to_thread(self._bytes_of, one) for one in some)):
-                yield part
-
-    def _bytes_of(self, tasks: Collection[Task]) -> list[tuple[Task, bytes | ParallaxError]]:
-        found: list[tuple[Task, bytes | ParallaxError]] = []
-        for task in tasks:
-            try:
-                found.append((task, self._source.read(task.image, self._machinery.limits.max_bytes)))
-            except ParallaxError as exc:
-                found.append((task, exc))
-        return found
-
-    async def _score(self, task: Task, data: bytes | ParallaxError) -> None:
+    async def _score(self, task: Task, data: Found) -> None:
         outcome = data if isinstance(data, ParallaxError) else await self._classify(data)
         if isinstance(outcome, ParallaxError):
             row = failed_row(task, self._pinned, self._machinery.code_of(outcome), str(outcome))

@@ -5,18 +5,22 @@ not finds that its writes no longer count.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
 from sqlalchemy import Connection, RowMapping, and_, func, insert, or_, select, update
 
+from models.scoring.facts import Terms
 from service.database import alone, now
 from service.domain import Identity
 from service.errors import KeyReused, UnknownScoring
-from service.scoring.jobs import ENDED, Event, Job, NewJob, Progress, State, Task, packed, unpacked
+from service.scoring.jobs import ENDED, NOT_NOTED, OPEN, Event, Job, NewJob, Progress, State, Task, packed, unpacked
 from service.scoring.options import Options
-from service.scoring.tables import BACKENDS, EVENTS, IMAGES, JOBS
+from service.scoring.tables import BACKENDS, DELETED, EVENTS, IMAGES, JOBS, ROWS
+
+ALSO = "; then "
+"""Between the machines of a job that several worked on."""
 
 
 class LostLease(Exception):
@@ -63,7 +67,7 @@ def known(connection: Connection, request: str, idempotency: str | None) -> Job 
 
 def get(connection: Connection, job: str) -> Job:
     """A job. Raises `UnknownScoring`."""
-    found = connection.execute(select(JOBS).where(JOBS.c.id == job)).mappings().one_or_none()
+    found = connection.execute(select(JOBS).where(JOBS.c.id == job, JOBS.c.state != DELETED)).mappings().one_or_none()
     if found is None:
         raise UnknownScoring(f"There is no scoring job {job[:40]!r}. GET /v1/scorings lists them.")
     return _jobs(connection, [found])[0]
@@ -71,7 +75,7 @@ def get(connection: Connection, job: str) -> Job:
 
 def newest(connection: Connection, limit: int, before: str | None = None) -> list[Job]:
     """Jobs, newest first; `before` is the id of the last one of the page before."""
-    query = select(JOBS).order_by(JOBS.c.id.desc()).limit(limit)  # ids sort by time
+    query = select(JOBS).where(JOBS.c.state != DELETED).order_by(JOBS.c.id.desc()).limit(limit)  # ids sort by time
     if before is not None:
         query = query.where(JOBS.c.id < before)
     return _jobs(connection, connection.execute(query).mappings().all())
@@ -80,6 +84,11 @@ def newest(connection: Connection, limit: int, before: str | None = None) -> lis
 def tasks(connection: Connection, job: str) -> list[Task]:
     """A job's images, in its order."""
     return unpacked(connection.execute(select(IMAGES.c.list).where(IMAGES.c.job == job)).scalar_one())
+
+
+def waiting(connection: Connection) -> bool:
+    """Whether any job has not ended."""
+    return connection.execute(select(JOBS.c.id).where(JOBS.c.state.in_(OPEN)).limit(1)).first() is not None
 
 
 def take(connection: Connection, owner: str, lease_s: float, dead: Callable[[str], bool] | None) -> Job | None:
@@ -94,7 +103,7 @@ def take(connection: Connection, owner: str, lease_s: float, dead: Callable[[str
     unheld = or_(JOBS.c.owner.is_(None), JOBS.c.owner == owner, JOBS.c.lease < moment)
     free = or_(JOBS.c.state == "queued", and_(JOBS.c.state == "running", unheld))
     if dead is not None:
-        free = JOBS.c.state.in_(("queued", "running"))
+        free = JOBS.c.state.in_(OPEN)
     order = (JOBS.c.began.is_(None), JOBS.c.created, JOBS.c.id)
     for found in connection.execute(select(JOBS.c.id, JOBS.c.owner, JOBS.c.began).where(free).order_by(*order)):
         if dead is not None and found.owner not in (None, owner) and not dead(found.owner):
@@ -115,6 +124,21 @@ def keep(connection: Connection, job: str, owner: str, lease_s: float) -> bool:
     if not done.rowcount:
         raise LostLease(job)
     return bool(connection.execute(select(JOBS.c.cancel).where(JOBS.c.id == job)).scalar_one())
+
+
+def remember(connection: Connection, job: str, owner: str, machine: str, terms: Mapping[str, Terms]) -> None:
+    """Write down what works on a job, and, by backend, the terms of those that have no row yet. Raises `LostLease`."""
+    mine = and_(JOBS.c.id == job, JOBS.c.owner == owner, JOBS.c.state == "running")
+    found = connection.execute(select(JOBS.c.machine).where(mine)).one_or_none()
+    if found is None:
+        raise LostLease(job)
+    known = found.machine.split(ALSO) if found.machine else []
+    connection.execute(update(JOBS).where(mine).values(machine=ALSO.join(dict.fromkeys([*known, machine]))))
+    for name, one in terms.items():
+        begun = select(ROWS.c.image).where(ROWS.c.job == job, ROWS.c.backend == name).limit(1)
+        if connection.execute(begun).first() is None:
+            new = {"terms": one.model_dump_json()}
+            connection.execute(update(BACKENDS).where(BACKENDS.c.job == job, BACKENDS.c.name == name).values(**new))
 
 
 def release(connection: Connection, job: str, owner: str) -> None:
@@ -163,7 +187,7 @@ def events(connection: Connection, job: str, after: int = 0) -> list[Event]:
 
 def datasets_in_use(connection: Connection) -> set[str]:
     """Names of the sets of jobs that have not ended, without their splits."""
-    query = select(JOBS.c.dataset).where(JOBS.c.state.in_(("queued", "running")))
+    query = select(JOBS.c.dataset).where(JOBS.c.state.in_(OPEN))
     return {str(json.loads(one)["name"]).partition("#")[0] for one in connection.execute(query).scalars()}
 
 
@@ -174,7 +198,8 @@ def _jobs(connection: Connection, found: Sequence[RowMapping]) -> list[Job]:
     for one in connection.execute(query):
         labels = tuple(json.loads(one.labels))
         pinned = Identity(one.name, one.kind, one.version, one.precision, one.provider, labels)
-        backends[one.job].append(Progress(pinned, one.total, one.done, one.failed, one.correct, one.seconds))
+        terms = NOT_NOTED if one.terms is None else Terms.model_validate_json(one.terms)
+        backends[one.job].append(Progress(pinned, one.total, one.done, one.failed, one.correct, one.seconds, terms))
     return [_job(one, backends[one["id"]]) for one in found]
 
 
@@ -191,4 +216,5 @@ def _job(found: RowMapping, backends: Sequence[Progress]) -> Job:
         cancel=found["cancel"],
         note=found["note"],
         backends=backends,
+        machine=found["machine"],
     )

@@ -7,68 +7,101 @@ from datetime import UTC, datetime
 
 from models import machine, prices
 from models.errors import ModelError
+from models.prices import Price
 from models.repository import Repository
-from models.scoring.facts import BackendFacts, RunFacts, Training, training_of
+from models.scoring.facts import BackendFacts, RunFacts, Terms, Training, training_of
 from models.scoring.measure import measure
 from models.scoring.results import Scoring
 from service.domain import Identity
 from service.registry import Registry
 from service.scoring.jobs import Job, Progress
 from service.scoring.rows import Row
+from service.tuning import CUDA_PROVIDER
 
 
 class Summary:
     """Judges jobs. Calling it blocks for some seconds: scikit-learn is loaded, and every row looked at."""
 
-    def __init__(self, repository: Repository, registry: Registry, cpus: int) -> None:
-        """`cpus`: what an hour of this service takes of a machine."""
+    def __init__(self, repository: Repository, registry: Registry, cpus: int, usd_per_hour: float | None = None) -> None:
+        """`cpus`: what an hour of this service takes of a machine. `usd_per_hour`: what that costs, whatever the list says."""
         self._repository = repository
         self._registry = registry
         self._cpus = cpus
+        self._usd_per_hour = usd_per_hour
 
     def __call__(self, job: Job, rows: Sequence[Row]) -> Scoring:
-        """What a job found out, by the rows that it has."""
+        """What a job found out, by its rows and by what was noted of it: the same whenever, and wherever, this is asked."""
         words = _words(job.options.label_map)
-        return measure(rows, [self._facts(one, words) for one in job.backends], self._run(job))
+        return measure(rows, [_facts(one, words) for one in job.backends], _run(job))
 
-    def _run(self, job: Job) -> RunFacts:
-        return RunFacts(
-            dataset=str(job.dataset["name"]),
-            sha256=job.dataset.get("sha256"),
-            images=int(job.dataset["images"]),
-            mode=job.options.mode,
-            concurrency=1 if job.options.mode == "latency" else job.options.concurrency,
-            state=job.state,
-            reason=job.note,
-            machine=f"{machine.processor()}, {self._cpus} cores",
-            started=None if job.began is None else datetime.fromtimestamp(job.began, UTC),
-            finished=None if job.ended is None else datetime.fromtimestamp(job.ended, UTC),
-            seed=job.options.seed,
-        )
+    def machine(self, job: Job) -> str:
+        """In words, what works on a job here. Blocks."""
+        on_gpu = any(one.pinned.provider == CUDA_PROVIDER for one in job.backends)
+        parts = [machine.processor(), f"{self._cpus} cores", machine.gpu() if on_gpu else None]
+        return ", ".join(part for part in parts if part)
 
-    def _facts(self, progress: Progress, words: dict[str, str]) -> BackendFacts:
-        pinned = progress.pinned
-        served = next((one.backend for one in self._registry.running if one.identity.name == pinned.name), None)
-        tally = served.tally if served is not None else None
-        here = pinned.provider == "CPUExecutionProvider"
-        return BackendFacts(
-            name=pinned.name,
-            kind=pinned.kind,
-            version=pinned.version,
-            precision=pinned.precision,
-            provider=pinned.provider,
-            labels=pinned.labels,
-            words={label: words[label] for label in pinned.labels if label in words},
-            seconds=progress.seconds or None,
-            usd_per_hour=prices.usd_per_hour(self._cpus) if here else None,
-            usd_per_call=(tally.usd_per_call or prices.usd_per_call(pinned.kind)) if tally is not None else None,
+    def terms(self, pinned: Identity) -> Terms:
+        """What is to be noted of a backend before its images are sent. Blocks."""
+        hour, call = self._hour(pinned), self._call(pinned)
+        return Terms(
+            usd_per_hour=hour.usd if hour else None,
+            usd_per_call=call.usd if call else None,
+            price_source=call.source if call else hour.source if hour else None,
             training=self._training(pinned),
         )
+
+    def _hour(self, pinned: Identity) -> Price | None:
+        on_gpu = pinned.provider == CUDA_PROVIDER
+        if not on_gpu and pinned.provider != "CPUExecutionProvider":
+            return None
+        if self._usd_per_hour is not None:
+            return Price(self._usd_per_hour, "PARALLAX_USD_PER_HOUR")
+        gpu = machine.gpu()
+        return prices.hour(self._cpus, gpu if on_gpu else None) if gpu or not on_gpu else None
+
+    def _call(self, pinned: Identity) -> Price | None:
+        served = next((one.backend for one in self._registry.running if one.identity.name == pinned.name), None)
+        if served is None or served.tally is None:
+            return None
+        if served.tally.usd_per_call:
+            return Price(served.tally.usd_per_call, f"PARALLAX_{pinned.kind.upper()}__USD_PER_1000")
+        return prices.call(pinned.kind)
 
     def _training(self, pinned: Identity) -> Training | None:
         with suppress(ModelError):
             return training_of(self._repository.get(pinned.name, pinned.version).card)
         return None
+
+
+def _run(job: Job) -> RunFacts:
+    return RunFacts(
+        dataset=str(job.dataset["name"]),
+        sha256=job.dataset.get("sha256"),
+        images=int(job.dataset["images"]),
+        mode=job.options.mode,
+        concurrency=1 if job.options.mode == "latency" else job.options.concurrency,
+        state=job.state,
+        reason=job.note,
+        machine=job.machine,
+        started=None if job.began is None else datetime.fromtimestamp(job.began, UTC),
+        finished=None if job.ended is None else datetime.fromtimestamp(job.ended, UTC),
+        seed=job.options.seed,
+    )
+
+
+def _facts(progress: Progress, words: dict[str, str]) -> BackendFacts:
+    pinned = progress.pinned
+    return BackendFacts(
+        name=pinned.name,
+        kind=pinned.kind,
+        version=pinned.version,
+        precision=pinned.precision,
+        provider=pinned.provider,
+        labels=pinned.labels,
+        words={label: words[label] for label in pinned.labels if label in words},
+        seconds=progress.seconds or None,
+        **dict(progress.terms),
+    )
 
 
 def _words(label_map: dict[str, str]) -> dict[str, str]:

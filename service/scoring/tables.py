@@ -22,9 +22,13 @@ JOBS = Table(
     Column("owner", String(200)),
     Column("lease", Double),
     Column("note", Text),
+    Column("machine", Text),
 )
 """`request`: digest of what was asked for, to tell an idempotency key that comes again from one that is used twice. `owner`: the
-process that works on it, until `lease`. `note`: what should be known of how it ended."""
+process that works on it, until `lease`. `note`: what should be known of how it ended. `machine`: what
+worked on it, in words."""
+DELETED = "deleted"
+"""State of a job whose rows are being deleted: for everybody but who does that, it is not there any more."""
 
 BACKENDS = Table(
     "scoring_backends",
@@ -42,8 +46,10 @@ BACKENDS = Table(
     Column("failed", Integer, nullable=False, default=0),
     Column("correct", Integer, nullable=False, default=0),
     Column("seconds", Double, nullable=False, default=0.0),
+    Column("terms", Text),
 )
-"""`seconds`: how long its images were worked on, all attempts of all processes together."""
+"""`seconds`: how long its images were worked on, all attempts of all processes together. `terms`: prices and training as of when
+that began (`models.scoring.facts.Terms`), so that results never change."""
 
 IMAGES = Table(
     "scoring_images",

@@ -1,12 +1,17 @@
-"""A job survives its server: `kill -9` at any moment, and a replica that never comes back."""
+"""A job survives its server: `kill -9` at any moment, and a replica that never comes back.
+
+With `PARALLAX_TEST_STORE`, a folder of models, the job is over the test set in `PARALLAX_TEST_IMAGES`, with the backends
+`PARALLAX_TEST_BACKENDS` of that store; `PARALLAX_TEST_KILLS` says how often it is killed. `pytest -s` shows the figures.
+"""
 
 import json
 import os
 import random
 import signal
+import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -18,17 +23,31 @@ from tests.support.models import tiny_model
 from tests.support.server import Server, eventually, running
 
 KILLS = int(os.environ.get("PARALLAX_TEST_KILLS", "3"))
+STORE = os.environ.get("PARALLAX_TEST_STORE", "")
+BACKENDS = os.environ.get("PARALLAX_TEST_BACKENDS", "cnn,transfer,automl").split(",")
 COUNT = dict.fromkeys(LABELS, 60)
 SLOW = {"fake__labels": LABELS, "fake__latency_ms": 8, "fake__max_batch_size": 1}
 """A stand-in that makes the job last."""
 
 
+class Work(NamedTuple):
+    """What is asked for, of which servers."""
+
+    home: Path
+    settings: dict[str, Any]
+    asked: dict[str, Any]
+
+
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def work(tmp_path: Path) -> Work:
+    if STORE:
+        settings = {"models_dir": STORE, "datasets_dir": os.environ["PARALLAX_TEST_IMAGES"], "tune": "off"}
+        return Work(tmp_path, settings, {"dataset": "intel-test-public.zip", "backends": BACKENDS})
     for name in ("one", "two"):
         tiny_model(tmp_path / "store", name, labels=LABELS)
     write_folder(tmp_path / "sets" / "good", labelled(COUNT, width=16, height=16))
-    return tmp_path
+    settings = {"models_dir": tmp_path / "store", "datasets_dir": tmp_path / "sets", **SLOW}
+    return Work(tmp_path, settings, {"dataset": "good", "concurrency": 1, "warmup": 1})
 
 
 def job_of(client: httpx.Client, job: str) -> dict[str, Any]:
@@ -36,68 +55,91 @@ def job_of(client: httpx.Client, job: str) -> dict[str, Any]:
     return found
 
 
-def check(client: httpx.Client, job: str) -> None:
+def check(client: httpx.Client, job: str, kills: int, began: float) -> None:
     """Wait for the end: every image counts once for every backend."""
+    reach(client, job, job_of(client, job)["progress"]["total"])
     eventually(lambda: job_of(client, job)["state"] not in {"queued", "running"}, "the job ended")
     found = job_of(client, job)
-    assert (found["state"], found["note"]) == ("succeeded", None)
-    assert found["progress"] == {"done": 540, "total": 540}
+    images, backends = found["dataset"]["images"], found["backends"]
     rows = [json.loads(line) for line in client.get(f"/v1/scorings/{job}/predictions").text.splitlines()]
     often = Counter((row["backend"], row["image"]) for row in rows)
+    resumed = client.get(f"/v1/scorings/{job}/events").text.count("event: resumed\n")
+    print(
+        f"{kills} kills, {resumed} times resumed: {len(rows):,} rows of {images:,} images x {len(backends)} backends, "
+        f"{sum(count > 1 for count in often.values())} doubled, {images * len(backends) - len(often)} missing, "
+        f"{sum(row['error'] is not None for row in rows)} errors, {time.monotonic() - began:.0f} s"
+    )
+    assert (found["state"], found["note"]) == ("succeeded", None)
+    assert found["progress"] == {"done": images * len(backends), "total": images * len(backends)}
     assert set(often.values()) == {1}
-    assert len(often) == 540
+    assert len(often) == len(rows) == images * len(backends)
     assert {row["error"] for row in rows} == {None}
-    assert [one["progress"]["done"] for one in found["backends"]] == [180, 180, 180]
-    assert [one["accuracy"] for one in found["backends"]] == [1.0, 1.0, 1.0]
+    assert resumed == kills
+    for one in backends:
+        right = [row["predicted"] == row["label"] for row in rows if row["backend"] == one["name"]]
+        assert len(right) == one["progress"]["done"] == images
+        assert one["accuracy"] == pytest.approx(sum(right) / images)
+    if not STORE:
+        assert [one["accuracy"] for one in backends] == [1.0, 1.0, 1.0]
 
 
 def reach(client: httpx.Client, job: str, rows: int) -> None:
-    eventually(lambda: job_of(client, job)["progress"]["done"] >= rows, f"it comes to {rows} rows")
+    """Wait for so many rows, as long as there are ever more."""
+    done = -1
+
+    def more() -> bool:
+        nonlocal done
+        before, done = done, job_of(client, job)["progress"]["done"]
+        return done > before
+
+    while done < rows:
+        eventually(more, f"there are more rows than {done}, of {rows}")
 
 
-def hand_in(server: Server) -> str:
+def hand_in(server: Server, work: Work) -> str:
     with server.client() as client:
-        asked = {"dataset": "good", "concurrency": 1, "warmup": 1}
-        return str(client.post("/v1/scorings", json=asked).raise_for_status().json()["id"])
+        return str(client.post("/v1/scorings", json=work.asked).raise_for_status().json()["id"])
 
 
-def test_a_job_goes_on_after_every_kill(home: Path) -> None:
+def test_a_job_goes_on_after_every_kill(work: Work) -> None:
     chance = random.Random(1)
+    began = time.monotonic()
     job = ""
     for _ in range(KILLS):
-        with running(home, datasets_dir=home / "sets", **SLOW) as server:
+        with running(work.home, **work.settings) as server:
             server.wait_for("listening")
-            job = job or hand_in(server)
+            job = job or hand_in(server, work)
+            server.wait_for("scoring")
             with server.client() as client:
-                more = chance.randrange(1, 2 + 500 // KILLS)
-                reach(client, job, min(500, job_of(client, job)["progress"]["done"] + more))
+                progress = job_of(client, job)["progress"]
+                more = chance.randrange(1, 2 + int(0.9 * progress["total"] / KILLS))
+                reach(client, job, min(int(0.9 * progress["total"]), progress["done"] + more))
             server.send_signal(signal.SIGKILL)
             server.wait()
-    with running(home, datasets_dir=home / "sets", **SLOW) as server:
+    with running(work.home, **work.settings) as server:
         server.wait_for("listening")
         with server.client() as client:
-            check(client, job)
-            assert client.get(f"/v1/scorings/{job}/events").text.count("event: resumed\n") == KILLS
+            check(client, job, KILLS, began)
 
 
-def test_another_replica_goes_on_where_one_died_for_good(home: Path) -> None:
+def test_another_replica_goes_on_where_one_died_for_good(work: Work) -> None:
     programs = postgres.binaries()
     if programs is None:
         pytest.skip("PostgreSQL is not installed")
     with postgres.running(programs) as url:
-        settings: dict[str, Any] = {"datasets_dir": home / "sets", "models_dir": home / "store", "database_url": url, **SLOW}
-        settings["scoring_lease_s"] = 1
-        with running(home / "a", **settings) as first, running(home / "b", **settings) as second:
+        settings: dict[str, Any] = {**work.settings, "database_url": url, "scoring_lease_s": 1}
+        with running(work.home / "a", **settings) as first, running(work.home / "b", **settings) as second:
             for server in (first, second):
                 server.wait_for("listening")
-            job = hand_in(first)
+            began = time.monotonic()
+            job = hand_in(first, work)
             with second.client() as client:
-                reach(client, job, 100)
+                reach(client, job, job_of(client, job)["progress"]["total"] // 5)
                 assert job_of(client, job)["state"] == "running"
             at_work = next(one for one in (first, second) if any(r.get("message") == "scoring" for r in one.records))
             at_work.send_signal(signal.SIGKILL)
             at_work.wait()
             other = second if at_work is first else first
             with other.client() as client:
-                check(client, job)
+                check(client, job, 1, began)
             other.wait_for("scored")

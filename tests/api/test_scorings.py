@@ -1,11 +1,13 @@
 """Batch scoring through HTTP: jobs asked for, watched, read and cancelled."""
 
+import csv
 import hashlib
 import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -14,6 +16,7 @@ from tests.api.conftest import ENDLESS, LABELS
 from tests.support.images import labelled, write_folder, write_zip
 from tests.support.models import tiny_model
 from tests.support.server import Server, eventually, problem_of, serving
+from tests.support.zips import listing
 
 COUNT = {"dark": 7, "grey": 6, "bright": 5}
 IMAGES = labelled(COUNT)
@@ -32,7 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(home: Path) -> Iterator[Server]:
-    with serving(home, datasets_dir=home / "sets", max_dataset_bytes=3_000_000) as server:
+    with serving(home, datasets_dir=home / "sets", max_dataset_bytes=20_000_000) as server:
         yield server
 
 
@@ -151,12 +154,64 @@ def test_forms_that_make_no_sense_are_refused_and_leave_nothing(client: httpx.Cl
     assert problem_of(client.post("/v1/scorings", files=files)) == "bad-dataset"
     assert problem_of(client.post("/v1/scorings", files=files, data={"label_map": "{"})) == "bad-parameter"
     assert problem_of(client.post("/v1/scorings", files={"dataset": ("x.zip", b"")})) == "bad-multipart"
-    assert problem_of(client.post("/v1/scorings", files={"dataset": ("x.zip", bytes(3_100_000))})) == "body-too-large"
-    chunks = iter([b"--b\r\nContent-Disposition: form-data; name=dataset; filename=x\r\n\r\n", *[bytes(1_000_000)] * 4])
+    assert problem_of(client.post("/v1/scorings", files={"dataset": ("x.zip", bytes(20_100_000))})) == "body-too-large"
+    chunks = iter([b"--b\r\nContent-Disposition: form-data; name=dataset; filename=x\r\n\r\n", *[bytes(1_000_000)] * 21])
     told = client.post("/v1/scorings", content=chunks, headers={"Content-Type": "multipart/form-data; boundary=b"})
     assert problem_of(told) == "body-too-large"
     folder = home / "data" / "datasets"
     assert sorted(folder.glob("*")) == before
+
+
+TWICE = {"dark/./1.png": IMAGES["dark/1.png"]}
+HOSTILE: dict[str, tuple[dict[str, bytes] | bytes, str, str]] = {
+    "a list of 100,001": (listing(100_001), "bad-dataset", "holds 100,001 files, more than 100,000"),
+    "a list of millions": (listing(200_001), "bad-dataset", "lists more files than the 100,000"),
+    "terabytes": (listing(300, size=0xFFFF_FFF0), "bad-dataset", "bytes unpacked, more than"),
+    "a path that leads out": (IMAGES | {"../../x.png": b""}, "bad-dataset", "'../../x.png', which leads out of it"),
+    "an absolute path": (IMAGES | {"/etc/x.png": b""}, "bad-dataset", "'/etc/x.png', which leads out of it"),
+    "a zip in a zip": (IMAGES | {"dark/inner.zip": b"PK"}, "bad-dataset", "holds another zip, 'dark/inner.zip'"),
+    "a name twice": (IMAGES | TWICE, "bad-dataset", "holds 'dark/1.png' more than once"),
+    "wrong labels": (IMAGES | {"night/1.png": b"x"}, "unmatched-labels", "one does not know 'night'"),
+    "no image": ({"dark/readme.txt": b"x"}, "bad-dataset", "holds no image"),
+    "nothing": ({}, "bad-dataset", "holds no image"),
+    "a name that rings": ({"dark/\x07\x1b[31m.png": b"x"}, "bad-dataset", "unprintable characters"),
+    "an endless name": ({f"dark/{'x' * 2000}.png": b"x"}, "bad-dataset", "more than 1024"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_zip_is_refused_with_what_is_wrong_and_not_kept(
+    client: httpx.Client, tmp_path: Path, home: Path, kind: str
+) -> None:
+    files, code, said = HOSTILE[kind]
+    data = files if isinstance(files, bytes) else write_zip(tmp_path / "x.zip", files).read_bytes()
+    reply = client.post("/v1/scorings", files={"dataset": ("x.zip", data)})
+    assert (reply.status_code, problem_of(reply)) == (422, code)
+    assert said in reply.json()["detail"]
+    assert reply.json()["detail"].isprintable()
+    kept = home / "data" / "datasets" / f"{hashlib.sha256(data).hexdigest()}.zip"
+    assert kept.exists() == (code == "unmatched-labels"), "with a `label_map` it is one that can be scored"
+
+
+def test_one_class_is_scored_and_names_that_nobody_should_run_are_only_names(client: httpx.Client, tmp_path: Path) -> None:
+    names = [
+        "<img src=x onerror=alert(1)>.png",
+        "=cmd|' -C calc'!A0.png",
+        "a\u00e9 \u4e2d %2e%2e%2f.png",
+        "'; DROP TABLE scorings;--.png",
+    ]
+    files = {f"dark/{name}": data for name, data in zip(names, IMAGES.values(), strict=False)}
+    data = write_zip(tmp_path / "x.zip", files).read_bytes()
+    job = ended(client, client.post("/v1/scorings", files={"dataset": ("x.zip", data)}))
+    assert (job["state"], job["dataset"]["labels"]) == ("succeeded", ["dark"])
+    assert [one["accuracy"] for one in job["backends"]] == [1.0, 1.0]
+    assert {row["image"] for row in predictions(client, job["id"])} == set(files)
+    assert "<img src=x onerror" not in client.get(f"/v1/scorings/{job['id']}/report").text
+    for line in csv.DictReader(client.get(f"/v1/scorings/{job['id']}/predictions?format=csv").text.splitlines()):
+        assert line["image"] in files
+    for image in files:
+        small = client.get(f"/v1/scorings/{job['id']}/images/{quote(image)}")
+        assert small.content[:2] == b"\xff\xd8", image
 
 
 def test_an_idempotency_key_makes_one_job_of_a_request_that_is_sent_twice(client: httpx.Client) -> None:

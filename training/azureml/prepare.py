@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
-from models.datasets import IMAGE_SUFFIXES, LIMITS, Dataset, LabelledImage, open_dataset
+from models.class_folders import IMAGE_SUFFIXES
+from models.datasets import LIMITS, Dataset, LabelledImage, open_dataset
 from models.errors import DatasetError, ImageError, UsageError
 from models.headers import sniff
 from models.metadata import InputSpec

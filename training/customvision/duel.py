@@ -8,7 +8,8 @@ from typing import Any, Self, TypeAlias
 
 import httpx
 
-from models.datasets import IMAGE_SUFFIXES, open_dataset
+from models.class_folders import IMAGE_SUFFIXES
+from models.datasets import open_dataset
 from models.errors import UsageError
 
 ATTEMPTS = 8

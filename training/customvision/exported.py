@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 
 import onnx
 
-from models.errors import UsageError
+from models.archives import files_of, open_zip
+from models.errors import DatasetError, UsageError
 from models.repository import Repository
 from training.graphs import read_graph
 from training.importing import import_onnx
@@ -67,14 +68,8 @@ def _labels_of(model: onnx.ModelProto) -> list[str]:
 def _unpack(archive: Path, target: Path) -> list[str]:
     """Write the network to `target`, whatever name it has in the zip, and return the lines of labels.txt."""
     try:
-        with zipfile.ZipFile(archive) as file:
-            members = [one for one in file.infolist() if not one.is_dir()]
-            if len(members) > MAX_MEMBERS:
-                raise UsageError(f"{archive.name} holds {len(members):,} files: it is no export of Custom Vision")
-            for one in members:
-                parts = PurePosixPath(one.filename.replace("\\", "/"))
-                if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
-                    raise UsageError(f"{archive.name} holds {one.filename!r}, which leads out of it: it is no honest export")
+        with open_zip(archive, archive.name) as file:
+            members = files_of(file, archive.name, MAX_MEMBERS, 2 * MAX_MODEL_BYTES)
             network = _one(archive, members, lambda name: name.endswith(".onnx"), "ONNX file")
             labels = _one(archive, members, lambda name: name == "labels.txt", "labels.txt")
             if network.file_size > MAX_MODEL_BYTES or labels.file_size > MAX_LABELS_BYTES:
@@ -85,6 +80,8 @@ def _unpack(archive: Path, target: Path) -> list[str]:
                     left -= len(chunk)
                     out.write(chunk)
             text = file.read(labels).decode("utf-8-sig")
+    except DatasetError as exc:
+        raise UsageError(f"{archive} can't be read as a zip that Custom Vision exported: {exc}") from exc
     except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, UnicodeDecodeError) as exc:
         raise UsageError(f"{archive} can't be read as a zip: {exc}") from exc
     found = [line.strip() for line in text.splitlines() if line.strip()]

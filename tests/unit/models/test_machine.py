@@ -82,3 +82,21 @@ def test_parallax_cpus_that_is_no_number_is_said_so(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PARALLAX_CPUS", asked)
     with pytest.raises(UsageError, match=f"PARALLAX_CPUS={asked} is not a number"):
         machine.usable_cpus()
+
+
+@pytest.mark.parametrize(
+    ("models", "name"),
+    [
+        ([], None),
+        (["Tesla T4"], "Tesla T4"),
+        (["NVIDIA H100 80GB HBM3"] * 2, "NVIDIA H100 80GB HBM3"),
+        (["Tesla T4", "NVIDIA A10"], None),
+    ],
+)
+def test_gpus_are_named_as_their_driver_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models: list[str], name: str | None
+) -> None:
+    for number, model in enumerate(models):
+        write_folder(tmp_path / f"0000:0{number}:00.0", {"information": f"Model: \t\t {model}\nIRQ:   \t\t 27\n".encode()})
+    monkeypatch.setattr(machine, "NVIDIA", tmp_path)
+    assert machine.gpu() == name

@@ -92,6 +92,21 @@ def test_from_how_many_images_a_machine_pays_is_said() -> None:
     assert "nobody is there to train or to run a model" in next(one.choose for one in verdict.advice if one.backend == "theirs")
 
 
+def test_prices_are_stated_once_with_those_who_say_so() -> None:
+    rows = [row for name in ("a", "b", "c") for row in rows_of(name, {0}, 2)]
+    listed = {"seconds": 1, "usd_per_hour": 0.096, "price_source": "a list"}
+    backends = [
+        facts("a", LABELS, **listed),
+        facts("b", LABELS, **listed),
+        facts("c", LABELS, usd_per_call=0.002, price_source="me"),
+    ]
+    notes = measure(rows, backends, run_of(2)).verdict.notes
+    assert [note for note in notes if note.startswith("Price of")] == [
+        "Price of an hour of a and b: 0.096 USD (a list).",
+        "Price of a call of c: 0.0020 USD (me).",
+    ]
+
+
 def test_wrong_labels_and_poor_calibration_are_pointed_at() -> None:
     notes = run(a=(range(300), 1, 1), b=(range(300), 1, 1)).verdict.notes
     assert any(note.startswith("No backend agrees with the label of 100 images.") for note in notes)

@@ -20,6 +20,7 @@ from service.scoring.jobs import Task, packed, unpacked
 from service.scoring.sources import FolderSource, ZipSource
 from tests.support.custom_vision.server import serving
 from tests.support.images import write_folder, write_zip
+from tests.support.zips import listing
 
 GOOD = {"sea/1.jpg": b"one", "sea/2.jpg": b"two", "street/1.png": b"three"}
 TASKS = [Task("sea/1.jpg", "sea"), Task("sea/2.jpg", "sea"), Task("street/1.png", "street")]
@@ -64,10 +65,12 @@ def test_images_in_no_folder_have_no_label(tmp_path: Path) -> None:
     [
         ({}, "holds no image"),
         ({"readme.txt": b""}, "holds no image"),
-        (GOOD | {"3.jpg": b""}, "3.jpg stands beside the class folders"),
-        (GOOD | {"../../etc/1.jpg": b""}, "leads out of the zip"),
-        (GOOD | {"/etc/1.jpg": b""}, "leads out of the zip"),
-        (GOOD | {"C:/1.jpg": b""}, "leads out of the zip"),
+        (GOOD | {"3.jpg": b""}, "3.jpg stands in no class folder"),
+        (GOOD | {"../../etc/1.jpg": b""}, "which leads out of it"),
+        (GOOD | {"/etc/1.jpg": b""}, "which leads out of it"),
+        (GOOD | {"C:/1.jpg": b""}, "which leads out of it"),
+        (GOOD | {"sea\\..\\..\\1.jpg": b""}, "which leads out of it"),
+        (GOOD | {"sea/.//1.jpg": b""}, r"holds 'sea/1\.jpg' more than once"),
         (GOOD | {"sea/inner.zip": b""}, "holds another zip, 'sea/inner.zip'"),
         (GOOD | {"sea/\x1b[2J.jpg": b""}, r"unprintable characters"),
         (GOOD | {f"sea/{'x' * 1100}.jpg": b""}, "more than 1024"),
@@ -108,10 +111,33 @@ def test_a_zip_of_too_many_files_is_refused_before_its_list_is_read(tmp_path: Pa
     monkeypatch.setattr(sources, "MAX_ENTRIES", 20)
     with pytest.raises(DatasetError, match="more than 20"):
         ZipSource(path).tasks()
-    monkeypatch.setattr(sources, "MAX_DIRECTORY_BYTES", 1000)
+    monkeypatch.setattr(sources, "MAX_ENTRIES", 5)
     monkeypatch.setattr(zipfile, "ZipFile", None)
     with pytest.raises(DatasetError, match="lists more files"):
         ZipSource(path)
+
+
+@pytest.mark.parametrize("count", [100_000, 100_001, 200_001])
+def test_a_hundred_thousand_files_are_the_most(tmp_path: Path, count: int) -> None:
+    """So many names, all of one file that is not there, as who wants to fill our memory would write them."""
+    (tmp_path / "many.zip").write_bytes(listing(count))
+    if count <= 100_000:
+        assert len(ZipSource(tmp_path / "many.zip").tasks()) == count
+        return
+    with pytest.raises(DatasetError, match=r"holds 100,001 files, more than 100,000|lists more files than the 100,000"):
+        ZipSource(tmp_path / "many.zip").tasks()
+
+
+def test_a_zip_that_would_fill_a_disk_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bomb.zip").write_bytes(listing(30, size=0xFFFF_FFF0))
+    with pytest.raises(DatasetError, match=r"would have 128,849,018,400 bytes unpacked"):
+        ZipSource(tmp_path / "bomb.zip").tasks()
+
+
+def test_names_that_are_written_in_an_odd_way_are_found(tmp_path: Path) -> None:
+    source = ZipSource(write_zip(tmp_path / "x.zip", {"./sea/1.jpg": b"one", "street//1.png": b"three"}))
+    assert source.tasks() == [TASKS[0], TASKS[2]]
+    assert [source.read(task.image, 10) for task in source.tasks()] == [b"one", b"three"]
 
 
 @pytest.mark.parametrize("data", [b"", b"no zip", b"PK\x05\x06" + bytes(3)], ids=["empty", "text", "half"])

@@ -1,21 +1,26 @@
 """Who holds a job, and that nobody else's writes count."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import Connection, inspect
 
+from models.scoring.facts import Terms, Training
 from service.database import Database
 from service.domain import Identity
+from service.errors import DatabaseFailed
 from service.scoring import results, store
 from service.scoring.jobs import NewJob, Task
 from service.scoring.options import Options
 from service.scoring.owners import Owner
 from service.scoring.rows import Row
 from service.settings import load_settings
+from tests.support.databases import settings_for
 
 PINNED = Identity("a", "fake", "1", "none", "none", ("x", "y"))
 NEW = NewJob("job", "", Options(dataset="s"), {"name": "s"}, [PINNED], [Task("1", "x"), Task("2", "y")], "digest")
@@ -118,3 +123,49 @@ async def test_a_job_that_its_own_process_let_fall_is_taken_again(database: Data
     finally:
         owner.close()
         other.close()
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["the same process", "another"])
+async def test_who_reads_waits_for_nobody_who_writes(database: Database, tmp_path: Path, elsewhere: bool) -> None:
+    writer = Database(load_settings(data_dir=tmp_path)) if elsewhere else database
+    writing, done = threading.Event(), threading.Event()
+
+    def write(connection: Connection) -> bool:
+        store.release(connection, "job", "nobody")
+        writing.set()
+        return done.wait(10)
+
+    under_way = asyncio.ensure_future(writer.run(write))
+    await asyncio.to_thread(writing.wait, 10)
+    assert (await database.read(partial(store.get, job="job"))).state == "queued"
+    done.set()
+    assert await under_way, "it was read before the writer had done"
+    if elsewhere:
+        await writer.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_who_reads_can_t_write_and_the_next_one_can(tmp_path: Path, kind: str) -> None:
+    with settings_for(kind, tmp_path / "other") as settings:
+        database = Database(settings)
+        with pytest.raises(DatabaseFailed):
+            await database.read(partial(store.create, new=NEW))
+        await database.run(partial(store.create, new=NEW))
+        assert await database.read(store.waiting)
+        await database.close()
+
+
+async def test_what_results_state_is_written_down_once_and_machines_as_they_come(database: Database) -> None:
+    remember = partial(store.remember, job="job", owner="me")
+    with pytest.raises(store.LostLease):
+        await database.run(partial(remember, machine="a small one", terms={}))
+    assert await database.run(partial(store.take, owner="me", lease_s=60, dead=None))
+    first, second = Terms(usd_per_hour=1, training=Training(recipe="cnn", minutes=9)), Terms(usd_per_hour=2)
+    for machine, terms in (("a small one", second), ("a large one", first)):
+        await database.run(partial(remember, machine=machine, terms={"a": terms}))
+    assert (await database.read(partial(store.get, job="job"))).backends[0].terms == first, "no image was sent under the others"
+    await database.run(partial(results.commit, job="job", owner="me", lease_s=60, rows=[row("1")], progress=[]))
+    await database.run(partial(remember, machine="a small one", terms={"a": second}))
+    job = await database.read(partial(store.get, job="job"))
+    assert job.machine == "a small one; then a large one"
+    assert job.backends[0].terms == first

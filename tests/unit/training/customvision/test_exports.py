@@ -138,6 +138,7 @@ GOOD = {"labels.txt": "\ufeffred\r\ngreen\nblue\n\n".encode(), "model.onnx": exp
         ({**GOOD, "/etc/passwd": b"x"}, "which leads out of it"),
         ({**GOOD, "..\\evil": b"x"}, "which leads out of it"),
         ({**GOOD, "C:/evil": b"x"}, "which leads out of it"),
+        ({**GOOD, "inner.zip": b"x"}, "holds another zip"),
         ({"labels.txt": GOOD["labels.txt"]}, "holds no ONNX file"),
         ({"model.onnx": GOOD["model.onnx"]}, r"holds no labels\.txt: it holds model\.onnx"),
         ({**GOOD, "b/other.onnx": b"x"}, "more than one ONNX file"),

@@ -1,0 +1,107 @@
+"""Reads a run's images ahead of whoever sends them, within bounds of their number, of their bytes and of threads."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
+
+from models.errors import ImageTooLarge, ParallaxError
+from service.scoring.jobs import Task
+from service.scoring.sources import Source
+
+READ_AHEAD = 64
+"""Images in memory beyond those under way, at most."""
+AT_ONCE = 16
+"""Images that a thread reads before it comes back: one for each would take longer than most reads do."""
+
+Found: TypeAlias = bytes | ParallaxError
+"""An image, or why it can't be had."""
+
+
+class Room:
+    """Bytes that may be in memory. Belongs to one event loop."""
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+        self._freed = asyncio.Event()
+
+    async def take(self, size: int) -> None:
+        """Wait for so many. All who wait ask for the same, so that none is passed over for ever."""
+        while self._free < size:
+            self._freed.clear()
+            await self._freed.wait()
+        self._free -= size
+
+    def give(self, size: int) -> None:
+        """Give so many back."""
+        self._free += size
+        self._freed.set()
+
+
+class Reader:
+    """Made for one run. All its backends share the room: what is read ahead for one is not there for another."""
+
+    def __init__(self, threads: ThreadPoolExecutor, max_image_bytes: int, max_bytes: int) -> None:
+        """`max_bytes`: of all images in memory together, read ahead or under way; never less than one."""
+        self._threads = threads
+        self._largest = max_image_bytes
+        self._room = Room(max(max_bytes, max_image_bytes))
+
+    async def each(
+        self, source: Source, tasks: Sequence[Task], concurrency: int, do: Callable[[Task, Found], Awaitable[None]]
+    ) -> None:
+        """Do something with every image, so many at once."""
+        ready: asyncio.Queue[tuple[Task, Found] | None] = asyncio.Queue(READ_AHEAD)
+        left = deque(tasks)
+        at_once = 1 if source.parallel > 1 else AT_ONCE
+
+        async def read() -> None:
+            while left:
+                await self._room.take(self._largest)  # nobody knows how large an image is before it is read
+                some = [left.popleft() for _ in range(min(at_once, len(left)))]
+                found = await asyncio.get_running_loop().run_in_executor(self._threads, _read, source, some, self._largest)
+                left.extendleft(reversed(some[len(found) :]))
+                self._room.give(self._largest - sum(map(_size, found)))
+                for task, data in zip(some, found, strict=False):
+                    await ready.put((task, data))
+
+        async def read_all() -> None:
+            async with asyncio.TaskGroup() as readers:
+                for _ in range(source.parallel):
+                    readers.create_task(read())
+            for _ in range(concurrency):
+                await ready.put(None)
+
+        async def work() -> None:
+            while (one := await ready.get()) is not None:
+                await do(*one)
+                self._room.give(_size(one[1]))
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(read_all())
+            for _ in range(concurrency):
+                group.create_task(work())
+
+
+def _read(source: Source, tasks: Sequence[Task], max_bytes: int) -> list[Found]:
+    """The first images of some, as many as fit into so many bytes together; at least one."""
+    found: list[Found] = []
+    left = max_bytes
+    for task in tasks:
+        try:
+            data = source.read(task.image, left)
+        except ImageTooLarge as exc:
+            if left < max_bytes:
+                break  # too large for what is left; alone it may not be
+            found.append(exc)
+        except ParallaxError as exc:
+            found.append(exc)
+        else:
+            found.append(data)
+            left -= len(data)
+    return found
+
+
+def _size(found: Found) -> int:
+    return len(found) if isinstance(found, bytes) else 0
