@@ -14,6 +14,7 @@ from models.scoring.results import Scoring
 from service.domain import Identity
 from service.registry import Registry
 from service.scoring.jobs import Job, Progress
+from service.scoring.library import UPLOADED
 from service.scoring.rows import Row
 
 
@@ -32,9 +33,11 @@ class Summary:
         return measure(rows, [self._facts(one, words) for one in job.backends], self._run(job))
 
     def _run(self, job: Job) -> RunFacts:
+        name = str(job.dataset["name"])
+        uploaded = UPLOADED.fullmatch(name)
         return RunFacts(
-            dataset=str(job.dataset["name"]),
-            sha256=job.dataset.get("sha256"),
+            dataset=job.options.title or (f"an uploaded zip ({uploaded[1][:8]})" if uploaded else name),
+            sha256=None if uploaded is None else uploaded[1],
             images=int(job.dataset["images"]),
             mode=job.options.mode,
             concurrency=1 if job.options.mode == "latency" else job.options.concurrency,
