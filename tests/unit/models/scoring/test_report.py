@@ -141,6 +141,11 @@ def test_the_article_stands_beside_a_run_on_its_pictures_only(page: Page, scenes
     assert "article's own table" not in render(hostile, lambda _: None)
 
 
+def test_every_network_from_scratch_is_beside_the_articles_own() -> None:
+    backends = [facts(name, training=Training(recipe=name)) for name in ("cnn", "residual", "elsewhere")]
+    assert [article.way(one) for one in measure([], backends, run_of(0)).backends] == ["cnn", "cnn", None]
+
+
 def test_a_way_that_was_not_measured_is_said_to_be_missing() -> None:
     result = measure(generated(30, WAYS[1:2]), [WAYS[1].facts], intel_run(30))
     assert Page(render(result, lambda _: None)).text.count("not in this run") == 3
