@@ -39,6 +39,9 @@ TOLD = (
     Told("custom_vision", "Custom Vision", 0.9493, 240, 40),
 )
 
+OWN = {"residual": "cnn"}
+"""Recipes of ours that are one of its ways under another name: a network of one's own, from scratch."""
+
 
 @dataclass(frozen=True)
 class Beside:
@@ -62,7 +65,7 @@ def beside(result: Scoring) -> list[Beside]:
 
 def way(one: BackendResult) -> str | None:
     """Which of the article's ways a backend went: by its training's recipe, else by its kind or name."""
-    known = {told.way for told in TOLD}
+    known = {told.way: told.way for told in TOLD} | OWN
     recipe = one.facts.training.recipe if one.facts.training else None
     named = (recipe, one.facts.kind, one.facts.name)
-    return next((word for word in named if word in known), None)
+    return next((known[word] for word in named if word in known), None)

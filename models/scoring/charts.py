@@ -7,6 +7,12 @@ from typing import Any
 from models.metadata import Accuracy
 from models.scoring.results import BackendResult, Percentiles, Scoring
 
+LONGEST = 28
+"""Characters of a name in a legend, which has no room for more."""
+
+FEWEST = 10
+"""Answers that a point of a calibration curve needs: with fewer it shows chance alone."""
+
 
 def charts(result: Scoring) -> dict[str, Any]:
     """One entry a chart; empty lists where nothing is to be drawn. Accuracies in per cent, times in ms."""
@@ -24,7 +30,8 @@ def charts(result: Scoring) -> dict[str, Any]:
 
 
 def _of(number: int, one: BackendResult) -> dict[str, Any]:
-    return {"name": html.escape(one.name), "color": number}
+    name = one.name if len(one.name) <= LONGEST else f"{one.name[: LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return {"name": html.escape(name, quote=False), "color": number}
 
 
 def _judged(number: int, one: BackendResult) -> dict[str, Any]:
@@ -38,7 +45,8 @@ def _times(total: Percentiles) -> dict[str, float]:
 
 def _calibration(number: int, one: BackendResult) -> dict[str, Any]:
     assert one.quality  # noqa: S101  # the caller's filter
-    bins = one.quality.calibration.bins
+    every = one.quality.calibration.bins
+    bins = [one for one in every if one.accuracy.images >= FEWEST] or every
     return {
         **_of(number, one),
         **_accuracies([one.accuracy for one in bins]),

@@ -25,6 +25,8 @@ class Training(Frozen):
     """`cnn`, `transfer`, `automl`, `custom_vision`, or another way's name."""
     minutes: float | None = Field(default=None, ge=0)
     usd: float | None = Field(default=None, ge=0)
+    data: tuple[str, ...] = ()
+    """sha256 of the files whose images it learnt from."""
 
 
 class Terms(Frozen):
@@ -82,4 +84,7 @@ class RunFacts(Frozen):
 def training_of(card: ModelCard) -> Training | None:
     """What a version's card says of its training; None if it was trained elsewhere."""
     facts = card.training
-    return None if facts is None else Training(recipe=facts.recipe, minutes=facts.minutes, usd=facts.usd)
+    if facts is None:
+        return None
+    data = tuple(file.sha256 for file in facts.data)
+    return Training(recipe=facts.recipe, minutes=facts.minutes, usd=facts.usd, data=data)

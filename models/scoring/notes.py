@@ -11,12 +11,25 @@ HOURS_A_MONTH = 730
 
 def notes(run: RunFacts, results: Sequence[BackendResult], galleries: Galleries) -> Iterator[str]:
     """Sentences, the weightiest first."""
+    if known := learnt(run, results):
+        yield known
     yield from _unfinished(run, results)
     yield from _unanswered(results)
     yield from _doubted(galleries)
     yield from _calibration(results)
     yield from _break_even(results)
     yield from _reading(run, results)
+
+
+def learnt(run: RunFacts, results: Sequence[BackendResult]) -> str | None:
+    """Who learnt from the very file that the images came from, so that its accuracy says nothing; None: nobody is known to."""
+    names = [one.name for one in results if one.quality and one.facts.training and run.sha256 in one.facts.training.data]
+    if not names:
+        return None
+    whose = "their accuracies" if len(names) > 1 else "its accuracy"
+    return (
+        f"{words.listed(names)} learnt from this very set: {whose} here can't be believed. Score a set that no backend has seen."
+    )
 
 
 def _unfinished(run: RunFacts, results: Sequence[BackendResult]) -> Iterator[str]:

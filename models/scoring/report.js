@@ -30,7 +30,7 @@
 
   const against = (one, hover, right) => ({
     x: [one.x], y: one.y, name: one.name, mode: "markers", cliponaxis: false,
-    marker: { color: color(one.color), size: 12, symbol: symbol(one.color) },
+    marker: { color: color(one.color), size: 11, symbol: symbol(one.color), opacity: 0.9 },
     error_y: errors(one, color(one.color)),
     error_x: right ? { type: "data", symmetric: false, array: [right - one.x], arrayminus: [0], color: color(one.color), thickness: 1, width: 3 } : undefined,
     hovertemplate: `<b>${one.name}</b><br>%{y:.1f} % (${one.low[0].toFixed(1)} to ${one.high[0].toFixed(1)})<br>${hover}<extra></extra>`,
@@ -40,19 +40,19 @@
   const plots = {
     latency: () => ({
       data: figures.latency.map((one) => against(one, `half within ${one.x.toPrecision(3)} ms, 99 % within ${one.right.toPrecision(3)} ms`, one.right)),
-      layout: { xaxis: { ...log("ms, half of the answers (bar: up to 99 %)", reach(figures.latency)), range: span(figures.latency) }, yaxis: axis("right, %") },
+      layout: { xaxis: { ...log("ms", reach(figures.latency)), range: span(figures.latency) }, yaxis: axis("accuracy, %") },
     }),
     cost: () => ({
       data: figures.cost.map((one) => against(one, `${one.x.toPrecision(3)} USD per 1,000`)),
-      layout: { xaxis: { ...log("USD per 1,000 images", reach(figures.cost)), range: span(figures.cost) }, yaxis: axis("right, %") },
+      layout: { xaxis: { ...log("USD per 1,000 images", reach(figures.cost)), range: span(figures.cost) }, yaxis: axis("accuracy, %") },
     }),
     calibration: () => ({
       data: [
-        { x: [0, 100], y: [0, 100], mode: "lines", line: { color: ink("--faint"), dash: "dot", width: 1 }, hoverinfo: "skip", showlegend: false },
+        { x: [0, 100], y: [0, 100], mode: "lines", line: { color: ink("--soft"), dash: "dot", width: 1 }, hoverinfo: "skip" },
         ...figures.calibration.map((one) => ({
           x: one.x, y: one.y, name: one.name, mode: "lines+markers", line: { color: color(one.color), width: 2 },
           marker: { symbol: symbol(one.color), size: one.images.map((n) => 5 + 9 * Math.sqrt(n / Math.max(...one.images))) },
-          error_y: { ...errors(one, color(one.color)), thickness: 1, width: 0 }, customdata: one.images,
+          error_y: { ...errors(one, `${color(one.color)}66`), thickness: 1, width: 0 }, customdata: one.images,
           hovertemplate: `<b>${one.name}</b><br>says %{x:.0f} %, is right in %{y:.0f} %<br>%{customdata:,} images<extra></extra>`,
         })),
       ],
@@ -68,7 +68,7 @@
   };
 
   const draw = (printing) => {
-    const size = printing ? { width: 310, height: 270 } : { height: 340 };  // a page is laid out after the script was asked
+    const size = printing ? { width: 310, height: 230 } : { height: 320 };  // a page is laid out after the script was asked
     for (const [id, plot] of Object.entries(plots)) {
       const place = document.getElementById(id);
       if (!place) continue;
@@ -77,13 +77,13 @@
         paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", ...size, margin: { l: 50, r: 20, t: 16, b: 48 },
         font: { family: style().fontFamily, size: printing ? 9 : narrow() ? 12 : 13, color: ink("--ink") },
         hoverlabel: { bgcolor: ink("--card"), bordercolor: ink("--line"), font: { color: ink("--ink") } },
-        dragmode: false, showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, ...layout,
+        dragmode: false, showlegend: false, ...layout,
       }, { displayModeBar: false, responsive: !printing });
     }
   };
   const paper = (printing) => {
     document.documentElement.classList.toggle("paper", printing);
-    if (printing) for (const one of document.querySelectorAll("details")) one.open = true;
+    if (printing) for (const one of document.querySelectorAll("details:not(.pictures)")) one.open = true;
     draw(printing);
   };
   draw(false);

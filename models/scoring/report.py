@@ -4,25 +4,25 @@ import base64
 import gzip
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import models
-from models.scoring import article, words
+from models.scoring import article, matrices, notes, words
 from models.scoring.charts import charts
 from models.scoring.results import BackendResult, Scoring
 from models.scoring.standing import Standing
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 HERE = Path(__file__).parent
+PLOTLY = HERE / "plotly" / "plotly-basic.min.js"
+"""The bundle with lines, points and bars alone, a quarter of the whole; as published (docs/decisions/dependencies.md)."""
 COLORS = 8
-MAX_MATRIX = 16
-"""Labels up to which the confusion matrix is shown whole."""
-MAX_CLASSES = 40
 
 Thumbnail: TypeAlias = Callable[[str], bytes | None]
 """Path of an image in the data set -> a small JPEG of it; None if there is none any more."""
@@ -36,7 +36,8 @@ def render(result: Scoring, thumbnail: Thumbnail) -> str:
     from markupsafe import Markup
 
     figures = charts(result)
-    judged = [one for one in result.backends if one.quality]
+    standing = Standing(result.run.mode, result.backends, result.pairs)
+    judged = standing.judged
     drawn = any(figures.values())
     library, packed = _plotly() if drawn else ("", "")
     script = (HERE / "report.js").read_text(encoding="utf-8") if drawn else ""
@@ -45,16 +46,18 @@ def render(result: Scoring, thumbnail: Thumbnail) -> str:
     return environment.get_template("report.html").render(
         result=result,
         run=result.run,
-        backends=result.backends,
+        backends=[*judged, *(one for one in result.backends if not one.quality)],
         names=[one.name for one in result.backends],
         judged=judged,
-        leaders=[one.name for one in Standing(result.run.mode, result.backends, result.pairs).leaders] if len(judged) > 1 else [],
+        leaders=[one.name for one in standing.leaders] if len(judged) > 1 else [],
         tops=sorted({top.k for one in judged if one.quality for top in one.quality.top}),
         color={one.name: number % COLORS for number, one in enumerate(result.backends)},
         pairs=result.pairs,
         figures={one.name: {row.label: row for row in one.quality.classes} for one in judged if one.quality},
-        shown_labels=_hardest(judged, result.labels),
-        max_matrix=MAX_MATRIX,
+        shown_labels=matrices.hardest(judged, result.labels),
+        matrices=matrices.matrices(judged),
+        margin=matrices.MARGIN,
+        caution=notes.learnt(result.run, result.backends),
         article=article.beside(result),
         charts=figures,
         drawn=drawn,
@@ -81,7 +84,7 @@ def _environment() -> "Environment":
         "chance": words.chance,
         "listed": words.listed,
         "unbroken": _unbroken,
-        "mixups": _mixups,
+        "wrappable": _wrappable,
     }
     return environment
 
@@ -89,9 +92,7 @@ def _environment() -> "Environment":
 @cache
 def _plotly() -> tuple[str, str]:
     """Plotly's script, and the same packed to a third: a report is to be mailed."""
-    from plotly.offline import get_plotlyjs
-
-    code: str = get_plotlyjs()
+    code = PLOTLY.read_text(encoding="utf-8")
     return code, base64.b64encode(gzip.compress(code.encode(), mtime=0)).decode()
 
 
@@ -114,7 +115,16 @@ def _pictures(thumbnail: Thumbnail) -> Callable[[str], str | None]:
 
 def _unbroken(text: str) -> str:
     """A figure stays on a line with its unit."""
-    return re.sub(r"(?<=\d) (?=(?:USD|ms|points|min|h|times)\b|%)|(?<=\bp) (?=[<=])|(?<=[<=]) (?=0)", "\N{NO-BREAK SPACE}", text)
+    return re.sub(
+        r"(?<=\d) (?=(?:USD|ms|points|min|h|times)\b|%)|(?<=\bp) (?=[<=])|(?<=[<=]) (?=[01])", "\N{NO-BREAK SPACE}", text
+    )
+
+
+def _wrappable(name: str) -> "Markup":
+    """A name, escaped, that may go on in the next line where its words end."""
+    from markupsafe import Markup, escape
+
+    return Markup("_<wbr>").join(map(escape, name.split("_")))
 
 
 def _scale(judged: Sequence[BackendResult]) -> Callable[[float], float]:
@@ -122,30 +132,3 @@ def _scale(judged: Sequence[BackendResult]) -> Callable[[float], float]:
     values = [one.quality.accuracy for one in judged if one.quality]
     low, high = min((value.low for value in values), default=0.0), max((value.high for value in values), default=1.0)
     return lambda share: round((share - low) / ((high - low) or 1) * 96 + 2, 2)
-
-
-def _hardest(judged: Sequence[BackendResult], labels: Sequence[str]) -> list[str]:
-    """All labels in their order, or those that are named worst."""
-    if len(labels) <= MAX_CLASSES:
-        return list(labels)
-    sums: Mapping[str, list[float]] = {label: [] for label in labels}
-    for one in judged:
-        for row in one.quality.classes if one.quality else ():
-            if row.f1 is not None:
-                sums[row.label].append(row.f1)
-    known = [label for label in labels if sums[label]]
-    return sorted(known, key=lambda label: sum(sums[label]) / len(sums[label]))[:MAX_CLASSES]
-
-
-def _mixups(one: BackendResult, shown: int = 3) -> list[tuple[str, str, int]]:
-    """Label, what it was taken for, how often: the most frequent."""
-    if one.quality is None:
-        return []
-    labels = [row.label for row in one.quality.classes]
-    found = [
-        (labels[i], labels[j], count)
-        for i, row in enumerate(one.quality.confusion)
-        for j, count in enumerate(row)
-        if i != j and count
-    ]
-    return sorted(found, key=lambda mixup: -mixup[2])[:shown]

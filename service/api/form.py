@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import PurePosixPath
 from typing import Protocol
 
 from starlette.requests import ClientDisconnect
@@ -32,6 +33,8 @@ class StreamedForm(Form):
         self.fields: dict[str, str] = {}
         self.received = False
         """Whether there was a file."""
+        self.title = ""
+        """What the file is called where it came from, without folders."""
         self._file = file
         self._idle_s = idle_s
         self._name = ""
@@ -65,7 +68,9 @@ class StreamedForm(Form):
         self._in_file = is_file and name == self._file
         if name in self.fields or (self._in_file and self.received):
             raise BadMultipart(f"The form has two parts named `{name[:100]}`.")
-        self.received = self.received or self._in_file
+        if self._in_file:
+            self.received = True
+            self.title = PurePosixPath(self.filename.replace("\\", "/")).name
         self._data = bytearray()
 
     def add(self, data: bytes, start: int, end: int) -> None:

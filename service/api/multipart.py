@@ -25,6 +25,8 @@ class Form(ABC):
         self._parts = 0
         self._header = self._value = self._disposition = b""
         self._ended = False
+        self.filename = ""
+        """Of the part whose headers were read last; empty if it states none."""
         callbacks = {
             "on_part_begin": self._begin,
             "on_header_field": self._name_header,
@@ -80,6 +82,7 @@ class Form(ABC):
 
     def _end_headers(self) -> None:
         options = parse_options_header(self._disposition)[1]
+        self.filename = options.get(b"filename", b"").decode("utf-8", "replace")
         self.begin_part(options.get(b"name", b"").decode("utf-8", "replace"), is_file=b"filename" in options)
 
     def _end(self) -> None:

@@ -16,7 +16,7 @@ from service.api.upload import MULTIPART_OVERHEAD, header_number
 from service.errors import BadMultipart, BadParameter, BodyTooLarge, UnknownScoring
 from service.scoring.jobs import Job
 from service.scoring.library import Upload
-from service.scoring.options import Options
+from service.scoring.options import MAX_TITLE, Options
 
 if TYPE_CHECKING:
     from service.scoring.desk import Desk
@@ -90,7 +90,8 @@ async def _uploaded(request: Request, desk: "Desk", key: str | None) -> Job:
             raise BadMultipart("The `dataset` part is empty.")
         options = from_form(form.fields, uploaded=upload_ is not None)
         if upload_ is not None:
-            options = options.model_copy(update={"dataset": await desk.keep(upload_)})
+            title = options.title or form.title[:MAX_TITLE] or None
+            options = options.model_copy(update={"dataset": await desk.keep(upload_), "title": title})
     finally:
         if upload_ is not None:
             await desk.drop(upload_)

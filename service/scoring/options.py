@@ -6,6 +6,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 Mode: TypeAlias = Literal["throughput", "latency"]
 
+MAX_TITLE = 200
+
 
 def _split(value: object) -> object:
     """Names separated by commas, as a form field has them."""
@@ -20,6 +22,8 @@ class Options(BaseModel):
     dataset: str | None = Field(default=None, max_length=1000, examples=["intel-test-public.zip"])
     """A name that `GET /v1/datasets` lists, followed by `#SPLIT` where it holds several; or the address of a JSONL file of
     `image_url` and `label`. In a form, the zip itself."""
+    title: str | None = Field(default=None, max_length=MAX_TITLE, examples=["Intel scenes, test set"])
+    """What the report calls the set; left out: its name, or that of the zip's file."""
     backends: Annotated[list[str] | None, BeforeValidator(_split)] = Field(default=None, examples=[["cnn", "transfer"]])
     """Names; left out: all whose calls cost nothing."""
     limit: int | None = Field(default=None, ge=1)

@@ -15,6 +15,7 @@ from models.scoring.results import Scoring
 from service.domain import Identity
 from service.registry import Registry
 from service.scoring.jobs import Job, Progress
+from service.scoring.library import UPLOADED
 from service.scoring.rows import Row
 from service.tuning import CUDA_PROVIDER
 
@@ -74,9 +75,11 @@ class Summary:
 
 
 def _run(job: Job) -> RunFacts:
+    name = str(job.dataset["name"])
+    uploaded = UPLOADED.fullmatch(name)
     return RunFacts(
-        dataset=str(job.dataset["name"]),
-        sha256=job.dataset.get("sha256"),
+        dataset=job.options.title or (f"an uploaded zip ({uploaded[1][:8]})" if uploaded else name),
+        sha256=None if uploaded is None else uploaded[1],
         images=int(job.dataset["images"]),
         mode=job.options.mode,
         concurrency=1 if job.options.mode == "latency" else job.options.concurrency,

@@ -94,9 +94,10 @@ def test_a_set_is_scored_with_all_backends_and_the_rows_are_those_of_classify(cl
 def test_an_uploaded_zip_is_scored_and_kept_by_its_digest(client: httpx.Client, tmp_path: Path, wrapper: str) -> None:
     zipped = write_zip(tmp_path / "x.zip", {f"{wrapper}{name}": data for name, data in IMAGES.items()}).read_bytes()
     fields = {"backends": "two, one", "limit": "5", "label_map": "{}", "seed": ""}
-    reply = client.post("/v1/scorings", data=fields, files={"dataset": ("x.zip", zipped)})
+    reply = client.post("/v1/scorings", data=fields, files={"dataset": ("C:\\sets\\x.zip", zipped)})
     job = ended(client, reply)
     assert [one["name"] for one in job["backends"]] == ["two", "one"]
+    assert job["options"]["title"] == "x.zip"
     assert job["progress"] == {"done": 10, "total": 10}
     name = job["dataset"]["name"]
     listed = {one["name"]: one for one in client.get("/v1/datasets").json()["datasets"]}

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from models.headers import read_header
-from models.scoring import article
+from models.scoring import article, matrices
+from models.scoring.facts import Training
 from models.scoring.measure import measure
 from models.scoring.report import render
 from models.scoring.results import Scoring
@@ -88,7 +89,7 @@ def test_its_policy_lets_exactly_its_own_scripts_run(page: Page) -> None:
     assert "default-src 'none'" in policy
     figures, packed, script = page.scripts
     library = gzip.decompress(base64.b64decode(packed)).decode()
-    assert library.startswith("/**\n* plotly.js")
+    assert library.startswith("/**\n* plotly.js (basic")
     allowed = re.findall(r"'sha256-([^']+)'", policy)
     assert allowed == [base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() for code in (script, library)]
     assert {one["name"] for one in json.loads(figures)["latency"]} == {way.facts.name for way in WAYS}
@@ -140,6 +141,11 @@ def test_the_article_stands_beside_a_run_on_its_pictures_only(page: Page, scenes
     assert "article's own table" not in render(hostile, lambda _: None)
 
 
+def test_every_network_from_scratch_is_beside_the_articles_own() -> None:
+    backends = [facts(name, training=Training(recipe=name)) for name in ("cnn", "residual", "elsewhere")]
+    assert [article.way(one) for one in measure([], backends, run_of(0)).backends] == ["cnn", "cnn", None]
+
+
 def test_a_way_that_was_not_measured_is_said_to_be_missing() -> None:
     result = measure(generated(30, WAYS[1:2]), [WAYS[1].facts], intel_run(30))
     assert Page(render(result, lambda _: None)).text.count("not in this run") == 3
@@ -159,15 +165,44 @@ def test_a_run_without_an_answer_has_a_page_without_charts() -> None:
     assert "nothing to compare" in text
 
 
-def test_many_classes_are_told_by_the_hardest() -> None:
-    labels = tuple(f"class {n:03}" for n in range(60))
+def mixed_up(classes: int) -> Scoring:
+    """The first five classes are each taken for the next one."""
+    labels = tuple(f"class {n:03}" for n in range(classes))
     rows = [
-        answered(f"{n}.jpg", label, "a", {**dict.fromkeys(labels, 0.0), labels[(n + (n < 5)) % 60]: 1.0})
+        answered(f"{n}.jpg", label, "a", {**dict.fromkeys(labels, 0.0), labels[n + (n < 5)]: 1.0})
         for n, label in enumerate(labels)
     ]
-    text = Page(render(measure(rows, [facts("a", labels)], run_of(60)), lambda _: None)).text
-    assert "The 40 hardest of 60 classes" in text
-    assert "class 000 taken for class 001 (1)" in text
+    return measure(rows, [facts("a", labels)], run_of(classes))
+
+
+def test_many_classes_are_told_by_the_hardest() -> None:
+    page = Page(render(mixed_up(60), lambda _: None))
+    assert "The 40 hardest of 60 classes" in page.text
+    assert len(page.all("text")) == 120, "every row and column has its name"
+    assert "class 000 called class 001: 1 of 1" in page.text
+    assert page.text.count(" called class ") == 60
+
+
+@pytest.mark.parametrize(
+    ("classes", "form", "spots"), [(16, "table", 16), (17, "map", 17), (150, "map", 150), (151, "list", 151)]
+)
+def test_a_confusion_matrix_takes_the_form_that_can_be_read(classes: int, form: str, spots: int) -> None:
+    (matrix,) = matrices.matrices(mixed_up(classes).backends)
+    assert (matrix.form, matrix.kinds, len(matrix.spots)) == (form, 5, spots)
+    assert matrix.mixups[0] == ("class 000", "class 001", 1, 1)
+    assert {spot.share for spot in matrix.spots} == {1.0}
+    page = Page(render(mixed_up(classes), lambda _: None))
+    assert (page.text.count(" called class ") == spots) is (form == "map")
+
+
+def test_a_backend_that_learnt_from_the_very_set_is_not_believed() -> None:
+    made = Training(recipe="cnn", data=("a" * 64, "b" * 64))
+    backends = [WAYS[0].facts, WAYS[1].facts.model_copy(update={"training": made})]
+    for digest, known in (("b" * 64, True), ("c" * 64, False), (None, False)):
+        result = measure(generated(30, WAYS[:2]), backends, run_of(30, sha256=digest))
+        told = "cnn learnt from this very set: its accuracy here can't be believed."
+        assert result.verdict.notes[0].startswith(told) is known
+        assert (Page(render(result, lambda _: None)).text.count(told) == 2) is known, "in the head, and among the notes"
 
 
 def test_the_terminal_tells_the_same(scenes: Scoring, hostile: Scoring) -> None:
