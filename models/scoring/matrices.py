@@ -24,14 +24,14 @@ class Spot(NamedTuple):
 
     row: int
     column: int
-    count: int
+    images: int
     of: int
     """Images of the row's class."""
 
     @property
     def share(self) -> float:
         """Of the row."""
-        return self.count / self.of
+        return self.images / self.of
 
 
 class Mixup(NamedTuple):
@@ -39,7 +39,7 @@ class Mixup(NamedTuple):
 
     label: str
     named: str
-    count: int
+    images: int
     of: int
 
 
@@ -89,7 +89,7 @@ def _matrix(name: str, quality: Quality) -> Matrix:
         for j, count in enumerate(row)
         if i != j and count
     ]
-    most = sorted(found, key=lambda mixup: -mixup.count)[:MIXUPS]
+    most = sorted(found, key=lambda mixup: -mixup.images)[:MIXUPS]
     return Matrix(name, labels, quality.confusion, tuple(most), len(found))
 
 

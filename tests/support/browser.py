@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request, ViewportSize, sync_playwright
 
-PHONE = {"width": 390, "height": 844}
-DESKTOP = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 PATIENCE_MS = 30_000
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 """Root has no sandbox; the rest keeps it from asking its maker for anything."""
@@ -33,10 +33,10 @@ class Visit:
     def __post_init__(self) -> None:
         self.page.set_default_timeout(PATIENCE_MS)
         self.page.add_init_script(WATCH)
-        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type in {"error", "warning"} else None)
+        self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda asked: None if asked.url.startswith("data:") else self.requests.append(asked.url))
-        self.page.on("dialog", lambda dialog: (self.complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        self.page.on("request", self._see)
+        self.page.on("dialog", self._dismiss)
 
     def count(self, selector: str) -> int:
         """How many elements there are."""
@@ -54,6 +54,18 @@ class Visit:
         found = Axe().run(self.page).response["violations"]
         return [f"{one['id']}: {one['nodes'][0]['html'][:200]} {one['nodes'][0]['failureSummary'][:300]}" for one in found]
 
+    def _hear(self, said: ConsoleMessage) -> None:
+        if said.type in {"error", "warning"}:
+            self.complaints.append(said.text)
+
+    def _see(self, asked: Request) -> None:
+        if not asked.url.startswith("data:"):
+            self.requests.append(asked.url)
+
+    def _dismiss(self, dialog: Dialog) -> None:
+        self.complaints.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
@@ -70,7 +82,7 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def visit(browser: Browser, url: str, *, viewport: dict[str, int] = DESKTOP, **options: Any) -> Iterator[Visit]:  # noqa: ANN401
+def visit(browser: Browser, url: str, *, viewport: ViewportSize = DESKTOP, **options: Any) -> Iterator[Visit]:  # noqa: ANN401
     """Open a page; `options`: as Playwright's `new_context` has them."""
     context = browser.new_context(viewport=viewport, **options)
     try:
