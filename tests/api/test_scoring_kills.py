@@ -41,12 +41,12 @@ class Work(NamedTuple):
 @pytest.fixture
 def work(tmp_path: Path) -> Work:
     if STORE:
-        settings = {"models_dir": STORE, "datasets_dir": os.environ["PARALLAX_TEST_IMAGES"], "tune": "off"}
-        return Work(tmp_path, settings, {"dataset": "intel-test-public.zip", "backends": BACKENDS})
+        real = {"models_dir": STORE, "datasets_dir": os.environ["PARALLAX_TEST_IMAGES"], "tune": "off"}
+        return Work(tmp_path, real, {"dataset": "intel-test-public.zip", "backends": BACKENDS})
     for name in ("one", "two"):
         tiny_model(tmp_path / "store", name, labels=LABELS)
     write_folder(tmp_path / "sets" / "good", labelled(COUNT, width=16, height=16))
-    settings = {"models_dir": tmp_path / "store", "datasets_dir": tmp_path / "sets", **SLOW}
+    settings: dict[str, Any] = {"models_dir": tmp_path / "store", "datasets_dir": tmp_path / "sets", **SLOW}
     return Work(tmp_path, settings, {"dataset": "good", "concurrency": 1, "warmup": 1})
 
 
@@ -90,7 +90,7 @@ def reach(client: httpx.Client, job: str, rows: int) -> None:
     def more() -> bool:
         nonlocal done
         before, done = done, job_of(client, job)["progress"]["done"]
-        return done > before
+        return bool(done > before)
 
     while done < rows:
         eventually(more, f"there are more rows than {done}, of {rows}")
