@@ -2,14 +2,30 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 from models.imaging import Limits
 from models.scoring.results import Scoring
+from service.domain import Identity
 from service.pipeline import Pipeline
 from service.registry import Registry
-from service.scoring.jobs import Job
+from service.running import Running
+from service.scoring.jobs import Job, Task
+from service.scoring.ledger import Ledger
 from service.scoring.rows import Row
 from service.watcher import Watcher
+
+
+class Work(Protocol):
+    """A backend's part of a job."""
+
+    async def run(self, tasks: Sequence[Task]) -> None:
+        """Make the rows of these images."""
+        ...
+
+
+Elsewhere: TypeAlias = Callable[[Job, Identity, Running, Ledger], Work]
+"""Gives a backend's part of a job to other machines. `Running` is the backend as it is loaded here."""
 
 
 @dataclass(frozen=True)
@@ -25,3 +41,5 @@ class Machinery:
     """Judges a job by its rows. Blocks."""
     limits: Limits
     """Of one image, as for requests."""
+    elsewhere: Elsewhere | None = None
+    """Who scores the images instead of this process."""

@@ -85,4 +85,8 @@ class Run:
                 for task in tasks:
                     await self._ledger.add(failed_row(task, pinned, machinery.code_of(exc), str(exc)))
                 return
-            await Stint(machinery, self._job, self._source, self._ledger, pinned, running, self._asker).run(tasks)
+            if machinery.elsewhere is not None:
+                work = machinery.elsewhere(self._job, pinned, running, self._ledger)
+            else:
+                work = Stint(machinery, self._job.options, self._source, self._ledger, pinned, running, self._asker)
+            await work.run(tasks)

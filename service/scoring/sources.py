@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from models.datasets import IMAGE_SUFFIXES, is_litter
 from models.errors import DatasetError, ImageTooLarge, SeveralSets, UnreadableImage
@@ -83,15 +84,23 @@ class FolderSource(Source):
 class ZipSource(Source):
     """Class folders in a zip."""
 
-    def __init__(self, path: Path, split: str | None = None, prefix: str = "", name: str | None = None) -> None:
-        """Raises `DatasetError` if it is none, or not one to be trusted."""
-        self._name = name or path.name
+    def __init__(self, path: Path | IO[bytes], split: str | None = None, prefix: str = "", name: str | None = None) -> None:
+        """`path`: or a file that was opened already, which belongs to this from now on, and its `name`.
+
+        Raises `DatasetError` if it is none, or not one to be trusted.
+        """
+        self._name = name or (path.name if isinstance(path, Path) else "The zip")
         self._split = split
         self.prefix = prefix
         try:
-            _check_directory(path, self._name)
-            self._zip = zipfile.ZipFile(path)
+            file = path.open("rb") if isinstance(path, Path) else path
+        except OSError as exc:
+            raise DatasetError(f"{self._name} can't be opened: {exc}") from exc
+        try:
+            _check_directory(file, self._name)
+            self._file, self._zip = file, zipfile.ZipFile(file)
         except (OSError, zipfile.BadZipFile, struct.error, NotImplementedError) as exc:
+            file.close()
             raise DatasetError(f"{self._name} is not a zip file that can be read: {exc}") from exc
 
     def tasks(self) -> list[Task]:
@@ -124,6 +133,7 @@ class ZipSource(Source):
 
     def close(self) -> None:
         self._zip.close()
+        self._file.close()
 
     def _check(self, info: zipfile.ZipInfo) -> None:
         path = PurePosixPath(info.filename)
@@ -183,30 +193,29 @@ def _too_large(image: str, max_bytes: int) -> ImageTooLarge:
     return ImageTooLarge(f"{image} has more than {max_bytes:,} bytes (PARALLAX_MAX_BODY_BYTES).")
 
 
-def _check_directory(path: Path, name: str) -> None:
+def _check_directory(file: IO[bytes], name: str) -> None:
     """Look at how long the list of files is before zipfile reads all of it into memory (APPNOTE.TXT 4.3.14 to 4.3.16).
 
     Several records can claim to say it: zipfile takes one, and the largest claim of all counts here.
     """
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        start = file.seek(max(0, size - LONGEST_END))
-        tail = file.read()
-        ends = [place for place in {len(tail) - END_BYTES, tail.rfind(END)} if place >= 0 and tail[place:].startswith(END)]
-        if not ends:
-            raise zipfile.BadZipFile("it has no list of files at its end, as if it were cut off")
-        claims = [struct.unpack("<HI", tail[place + 10 : place + 16]) for place in ends]
-        for place in ends:
-            locator = start + place - LOCATOR_BYTES
-            if locator < 0:
-                continue
-            file.seek(locator)
-            record = file.read(LOCATOR_BYTES)
-            if record.startswith(LOCATOR):
-                for at in (locator - END64_BYTES, struct.unpack("<Q", record[8:16])[0]):
-                    if 0 <= at <= size - END64_BYTES:
-                        file.seek(at)
-                        claims.append(struct.unpack("<QQ", file.read(END64_BYTES)[32:48]))
+    size = file.seek(0, 2)
+    start = file.seek(max(0, size - LONGEST_END))
+    tail = file.read()
+    ends = [place for place in {len(tail) - END_BYTES, tail.rfind(END)} if place >= 0 and tail[place:].startswith(END)]
+    if not ends:
+        raise zipfile.BadZipFile("it has no list of files at its end, as if it were cut off")
+    claims = [struct.unpack("<HI", tail[place + 10 : place + 16]) for place in ends]
+    for place in ends:
+        locator = start + place - LOCATOR_BYTES
+        if locator < 0:
+            continue
+        file.seek(locator)
+        record = file.read(LOCATOR_BYTES)
+        if record.startswith(LOCATOR):
+            for at in (locator - END64_BYTES, struct.unpack("<Q", record[8:16])[0]):
+                if 0 <= at <= size - END64_BYTES:
+                    file.seek(at)
+                    claims.append(struct.unpack("<QQ", file.read(END64_BYTES)[32:48]))
     # A short form says "all bits set" where only the long one has room; folders have entries too.
     real = [(entries, length) for entries, length in claims if entries != 0xFFFF and length != 0xFFFFFFFF]
     if any(entries > 2 * MAX_ENTRIES or length > MAX_DIRECTORY_BYTES for entries, length in real):
