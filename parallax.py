@@ -10,6 +10,7 @@ from models import __version__
 from models.cli import models_app
 from models.errors import ParallaxError
 from service.cli import serve
+from service.score.cli import score
 from training.azureml.cli import azureml_app
 from training.cli import export, train_app
 from training.customvision.cli import customvision_app
@@ -51,6 +52,7 @@ def parallax(
 
 
 app.command()(serve)
+app.command()(score)
 mount_automl(train_app)
 app.add_typer(train_app, name="train")
 app.command()(export)

@@ -21,6 +21,7 @@ ParallaxError                     (models/errors.py, with the image and model er
     │   ├── UnknownScoring        no scoring job of that id
     │   ├── UnfinishedScoring     the job has nothing to report yet
     │   ├── KeyReused             an idempotency key came before, with something else
+    │   ├── FormatUnavailable     rows can't be written in that format here
     │   ├── DatasetsFull          the quota of uploaded sets is spent
     │   ├── ReloadRefused         the store's newest version can't be served; the one before goes on
     │   ├── MissingKey            no API key, or a wrong one
@@ -123,6 +124,10 @@ class UnfinishedScoring(RequestError):
 
 class KeyReused(RequestError):
     """An idempotency key came before, with another request."""
+
+
+class FormatUnavailable(RequestError):
+    """What writes rows in that format is not installed."""
 
 
 class DatasetsFull(RequestError):

@@ -53,6 +53,7 @@ TABLE: Mapping[type[ParallaxError], ProblemType] = {
     errors.UnfinishedScoring: ProblemType(409, "unfinished-scoring", "The scoring job has nothing to report yet"),
     errors.UnknownScoring: ProblemType(404, "unknown-scoring", "There is no such scoring job"),
     errors.KeyReused: ProblemType(422, "key-reused", "The idempotency key came before with another request"),
+    errors.FormatUnavailable: ProblemType(501, "format-unavailable", "Rows can't be had in that format here"),
     errors.DatasetsFull: ProblemType(507, "datasets-full", "The uploaded sets take as much room as they may"),
     errors.ReloadRefused: ProblemType(409, "reload-refused", "The new version can't be served"),
     errors.MissingKey: ProblemType(401, "missing-key", "An API key is needed"),

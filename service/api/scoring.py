@@ -1,6 +1,7 @@
 """`/v1/scorings`: batch scoring of labelled sets, and `/v1/datasets`: what can be scored by name."""
 
-from typing import Annotated, Literal
+import asyncio
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -8,6 +9,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 
 from models import errors as shared
 from service import errors
+from service.api import scoring_rows as rows
 from service.api import scoring_streams as streams
 from service.api.image_body import GUARD_ERRORS, IMAGE_ERRORS
 from service.api.problems import responses
@@ -111,13 +113,14 @@ async def scoring_events(request: Request, scoring: str) -> Response:
 @router.get(
     "/scorings/{scoring}/predictions",
     response_class=StreamingResponse,
-    responses=responses(*JOB_ERRORS)
+    responses=responses(*JOB_ERRORS, errors.FormatUnavailable)
     | {
         200: {
             "description": "A line for each image and backend.",
             "content": {
                 "application/x-ndjson": {"schema": RowInfo.model_json_schema(ref_template="#/components/schemas/{model}")},
                 "text/csv": {"schema": {"type": "string"}},
+                "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
             },
         }
     },
@@ -126,13 +129,17 @@ async def scoring_events(request: Request, scoring: str) -> Response:
 async def scoring_predictions(
     request: Request,
     scoring: str,
-    form: Annotated[Literal["jsonl", "csv"], Query(alias="format", description="JSON lines, or CSV with a header.")] = "jsonl",
+    form: Annotated[
+        rows.FormName, Query(alias="format", description="JSON lines, CSV with a header, or Parquet with the CSV's columns.")
+    ] = "jsonl",
 ) -> Response:
     """What each backend said of each image, as far as the job is, by backend and path."""
     desk = await services(request).scorings.desk()
     job = await desk.get(id_of(scoring))
-    body, kind = (streams.table(desk, job), "text/csv") if form == "csv" else (streams.jsonl(desk, job), "application/x-ndjson")
-    return StreamingResponse(body, media_type=kind, headers={"Content-Disposition": f'inline; filename="{job.id}.{form}"'})
+    await asyncio.to_thread(rows.check, form)
+    kind, write = rows.FORMS[form]
+    headers = {"Content-Disposition": f'inline; filename="{job.id}.{form}"'}
+    return StreamingResponse(write(desk.pages(job)), media_type=kind, headers=headers)
 
 
 @router.get(

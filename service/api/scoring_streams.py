@@ -1,14 +1,12 @@
-"""Replies of a scoring job that are written as they come to be: its progress, and its rows."""
+"""A scoring job's progress, as it goes."""
 
 import asyncio
-import csv
-import io
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
-from service.api.scoring_schemas import described, moment, row_info
+from service.api.scoring_schemas import described, moment
 from service.scoring.jobs import ENDED, Job
 
 if TYPE_CHECKING:
@@ -18,11 +16,6 @@ LOOK_S = 0.25
 """How often the database is asked for news."""
 SILENCE_S = 15.0
 """After so long without news a comment is sent, so that nothing on the way takes the connection for dead."""
-
-COLUMNS = ("image", "backend", "version", "precision", "label", "predicted", "probability")
-TIMES = ("queue", "decode", "infer", "total")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for a formula at the beginning of a cell (owasp.org/www-community/attacks/CSV_Injection)."""
 
 
 async def progress(desk: "Desk", job: str, after: int, draining: Callable[[], bool]) -> AsyncIterator[bytes]:
@@ -37,7 +30,7 @@ async def progress(desk: "Desk", job: str, after: int, draining: Callable[[], bo
         for event in events:
             after = event.number
             yield _event(event.kind, {**event.data, "at": moment(event.at)}, event.number)
-        now = _progress(found)
+        now = progress_of(found)
         if now != told:
             yield _event("progress", now)
             told, silent = now, 0.0
@@ -51,33 +44,8 @@ async def progress(desk: "Desk", job: str, after: int, draining: Callable[[], bo
         await asyncio.sleep(LOOK_S)
 
 
-async def jsonl(desk: "Desk", job: Job) -> AsyncIterator[bytes]:
-    """A line of JSON for each row."""
-    after = None
-    while rows := await desk.page(job, after):
-        yield b"".join(to_json(row_info(row)) + b"\n" for row in rows)
-        after = (rows[-1].backend, rows[-1].image)
-
-
-async def table(desk: "Desk", job: Job) -> AsyncIterator[bytes]:
-    """CSV with a header (RFC 4180)."""
-    yield _lines([[*COLUMNS, *(f"{name}_ms" for name in TIMES), "error", "detail"]])
-    after = None
-    while rows := await desk.page(job, after):
-        infos = [row_info(row) for row in rows]
-        yield _lines(
-            [
-                *(_cell(info[name]) for name in COLUMNS),
-                *(_cell((info["timing_ms"] or {}).get(name)) for name in TIMES),
-                _cell(info["error"]),
-                _cell(info["detail"]),
-            ]
-            for info in infos
-        )
-        after = (rows[-1].backend, rows[-1].image)
-
-
-def _progress(job: Job) -> dict[str, Any]:
+def progress_of(job: Job) -> dict[str, Any]:
+    """What a `progress` event says."""
     backends = []
     for one in described(job)["backends"]:
         rate = one["images_per_second"]
@@ -90,14 +58,3 @@ def _progress(job: Job) -> dict[str, Any]:
 def _event(kind: str, data: dict[str, Any], number: int | None = None) -> bytes:
     head = f"id: {number}\n" if number is not None else ""
     return f"{head}event: {kind}\ndata: ".encode() + to_json(data) + b"\n\n"
-
-
-def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA) else text
-
-
-def _lines(rows: Iterable[Iterable[str]]) -> bytes:
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer).writerows(rows)
-    return buffer.getvalue().encode()

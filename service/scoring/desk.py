@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -99,16 +99,16 @@ class Desk:
         """A job, and what happened to it since an event. Raises `UnknownScoring`."""
         return await self._ask(lambda connection: (store.get(connection, job), store.events(connection, job, after)))
 
-    async def page(self, job: Job, after: tuple[str, str] | None) -> list[Row]:
-        """Some rows, by backend and image, after those two of the last one before."""
-        return await self._ask(partial(results.page, job=job, after=after))
+    async def pages(self, job: Job) -> AsyncIterator[list[Row]]:
+        """All rows, by backend and image, in transactions of a page each: others write meanwhile."""
+        after = None
+        while rows := await self._ask(partial(results.page, job=job, after=after)):
+            yield rows
+            after = (rows[-1].backend, rows[-1].image)
 
     async def rows(self, job: Job) -> list[Row]:
-        """All rows, in transactions of a page each: others write meanwhile."""
-        rows: list[Row] = []
-        while some := await self.page(job, (rows[-1].backend, rows[-1].image) if rows else None):
-            rows += some
-        return rows
+        """All rows in memory."""
+        return [row async for rows in self.pages(job) for row in rows]
 
     async def results(self, job: Job) -> Scoring | None:
         """What a job found out; None before it has ended, or if it has no row."""

@@ -1,0 +1,1 @@
+"""`parallax score`: batch scoring from the command line, in this process or against a server."""

@@ -1,0 +1,153 @@
+"""A run in this very process: what a server does for `POST /v1/scorings`, without a port and on a set that is anywhere."""
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+from pydantic import SecretStr
+
+from models.imaging import Limits
+from models.machine import usable_cpus
+from models.repository import Repository
+from models.scoring.results import Scoring
+from service.activity import Activity
+from service.api import scoring_rows
+from service.api.ids import RequestIds
+from service.api.problems import problem_type
+from service.api.scoring_schemas import described
+from service.api.scoring_streams import progress_of
+from service.backends.factory import finder
+from service.decoding import Decoder
+from service.errors import UnknownBackend
+from service.memory import share_one_arena
+from service.pipeline import Pipeline
+from service.plans import PlanBook
+from service.registry import Registry
+from service.score import kept
+from service.score.asked import Asked
+from service.score.board import Board
+from service.score.sets import local_set
+from service.scoring.addresses import is_address
+from service.scoring.desk import Desk
+from service.scoring.jobs import ENDED, Job
+from service.scoring.machinery import Machinery
+from service.scoring.summary import Summary
+from service.settings import Settings, load_settings
+from service.telemetry import Metrics
+from service.watcher import Watcher
+
+LOOK_S = 0.2
+"""How often the run is looked at."""
+
+
+@asynccontextmanager
+async def local(asked: Asked, board: Board) -> AsyncIterator["LocalOutcome"]:
+    """Run it to its end, from where an earlier process with the same arguments was killed. What it left goes with the block.
+
+    Raises `ParallaxError`.
+    """
+    settings = load_settings(models_dir=asked.models_dir, keep_versions=1)
+    logging.basicConfig(level=logging.WARNING, format="parallax: %(message)s")
+    share_one_arena()
+    given = None if is_address(asked.dataset) else local_set(asked.dataset)
+    options = asked.options.model_copy(update={"dataset": given.name if given else asked.dataset})
+    home = settings.data_dir / "score"
+    kept.sweep(home, settings.datasets_keep_h * 3600)
+    where = (given.path, given.state) if given else asked.dataset
+    folder = kept.folder_of(home, where, settings.models_dir.resolve(), options.model_dump_json())
+    root = given.path.parent if given else settings.datasets_dir
+    own = {"data_dir": folder, "database_url": SecretStr(""), "datasets_dir": root}
+    with kept.held(folder, fresh=asked.fresh):
+        job: Job | None = None
+        try:
+            async with _machinery(settings, options.backends) as machinery:
+                desk = Desk(settings.model_copy(update=own), machinery)
+                try:
+                    job = await _begun(desk, board) or await desk.create(RequestIds()(), "", None, options)
+                    desk.open()
+                    job = await _ended(desk, job, board)
+                    yield LocalOutcome(desk, job, await desk.results(job))
+                finally:
+                    await desk.close()
+        except asyncio.CancelledError:
+            if job is not None:
+                board.say("Stopped. The same command goes on from here; with --fresh it begins anew.")
+            raise
+        finally:
+            if job is None:
+                kept.forget(folder)
+        kept.forget(folder)
+
+
+class LocalOutcome:
+    """A run of this process that has ended."""
+
+    def __init__(self, desk: Desk, job: Job, result: Scoring | None) -> None:
+        self._desk = desk
+        self._job = job
+        self.result = result
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """As a server would say it."""
+        return described(self._job, self.result)
+
+    async def report(self) -> AsyncIterator[bytes]:
+        """One HTML file."""
+        yield (await self._desk.report(self._job)).encode()
+
+    def predictions(self, form: scoring_rows.FormName) -> AsyncIterator[bytes]:
+        """Every row."""
+        return scoring_rows.FORMS[form].write(self._desk.pages(self._job))
+
+
+@asynccontextmanager
+async def _machinery(settings: Settings, names: Sequence[str] | None) -> AsyncIterator[Machinery]:
+    """What a server opens, with these backends alone; none named: with all. Raises `UnknownBackend` or `ConfigurationError`."""
+    cpus = math.ceil(settings.cpus) if settings.cpus else usable_cpus()
+    limits = Limits(settings.max_body_bytes, settings.max_pixels)
+    async with AsyncExitStack() as stack:
+        decoder = Decoder(cpus, limits)
+        stack.callback(decoder.close)
+        registry = Registry(settings)
+        stack.push_async_callback(registry.close)
+        repository = Repository(settings.models_dir)
+        find = finder(repository, settings, cpus, PlanBook(settings.data_dir / "plans", cpus))
+        there = await asyncio.to_thread(find)
+        if lacking := sorted(set(names or ()) - set(there)):
+            raise UnknownBackend(f"There is no backend {', '.join(map(repr, lacking))}. There are: {', '.join(there) or 'none'}.")
+        for name in there if names is None else dict.fromkeys(names):
+            await registry.reload(name, there[name])
+        yield Machinery(
+            pipeline=Pipeline(registry, decoder, Metrics(), Activity()),
+            registry=registry,
+            watcher=Watcher(registry, repository, find, settings.poll_s),
+            code_of=lambda exc: problem_type(exc).code,
+            summary=Summary(repository, registry, cpus),
+            limits=limits,
+        )
+
+
+async def _begun(desk: Desk, board: Board) -> Job | None:
+    """The run that an earlier process left."""
+    for job in await desk.newest(1, None):
+        when = datetime.fromtimestamp(job.created).astimezone()
+        board.say(
+            f"Going on with the run of {when:%d %B, %H:%M}, which has {job.done:,} of {job.total:,} answers. "
+            "With --fresh it would begin anew."
+        )
+        return job
+    return None
+
+
+async def _ended(desk: Desk, job: Job, board: Board) -> Job:
+    while True:
+        job = await desk.get(job.id)
+        board.show(progress_of(job))
+        if job.state in ENDED:
+            return job
+        await asyncio.sleep(LOOK_S)
