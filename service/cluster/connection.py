@@ -1,9 +1,10 @@
 """The way to a Ray cluster, and what of this checkout goes there."""
 
+import asyncio
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def connected(address: str | None, cpus: int) -> Iterator[Cluster]:
             address=address or "local",
             runtime_env={"py_modules": list(ROOMS), "excludes": ["/store/", "__pycache__/"]},
             log_to_driver=False,
-            logging_level=logging.ERROR,
+            configure_logging=False,  # it would change the format of everybody's lines
             **({} if address else own),
         )
     except Exception as exc:  # ConnectionError, RuntimeError, ValueError, and what its transport raises
@@ -77,9 +78,21 @@ def connected(address: str | None, cpus: int) -> Iterator[Cluster]:
         ray.shutdown()
 
 
+@asynccontextmanager
+async def joined(address: str | None, cpus: int) -> AsyncIterator[Cluster]:
+    """`connected`, for an event loop."""
+    with ExitStack() as stack:
+        cluster = await asyncio.to_thread(stack.enter_context, connected(address, cpus))
+        try:
+            yield cluster
+        finally:
+            await asyncio.to_thread(stack.close)
+
+
 def _ray() -> Any:  # noqa: ANN401  # a module
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         import ray
         import ray.data

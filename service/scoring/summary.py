@@ -20,11 +20,12 @@ from service.scoring.rows import Row
 class Summary:
     """Judges jobs. Calling it blocks for some seconds: scikit-learn is loaded, and every row looked at."""
 
-    def __init__(self, repository: Repository, registry: Registry, cpus: int) -> None:
-        """`cpus`: what an hour of this service takes of a machine."""
+    def __init__(self, repository: Repository, registry: Registry, cpus: int, where: str | None = None) -> None:
+        """`cpus`: what an hour of this service takes of a machine. `where`: what machine that is; None: this one."""
         self._repository = repository
         self._registry = registry
         self._cpus = cpus
+        self._where = where or f"{machine.processor()}, {cpus} cores"
 
     def __call__(self, job: Job, rows: Sequence[Row]) -> Scoring:
         """What a job found out, by the rows that it has."""
@@ -40,7 +41,7 @@ class Summary:
             concurrency=1 if job.options.mode == "latency" else job.options.concurrency,
             state=job.state,
             reason=job.note,
-            machine=f"{machine.processor()}, {self._cpus} cores",
+            machine=self._where,
             started=None if job.began is None else datetime.fromtimestamp(job.began, UTC),
             finished=None if job.ended is None else datetime.fromtimestamp(job.ended, UTC),
             seed=job.options.seed,
