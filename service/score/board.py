@@ -94,6 +94,13 @@ class Board:
         self.say(f"{name}: {', '.join([f'{done:,} of {total:,}', *facts])}")
 
 
+def outlined(job: Mapping[str, Any]) -> str:
+    """What a scoring job is about, in a line: its images, and its backends as they are pinned."""
+    backends = ", ".join(f"{one['name']} {one['version']} {one['precision']}" for one in job["backends"])
+    images, of = job["dataset"]["images"], job["dataset"]["of"]
+    return f"{images:,} {f'of {of:,} ' if images < of else ''}images of {job['dataset']['name']}: {backends}"
+
+
 def _rate(one: Mapping[str, Any]) -> str:
     return f"{words.number(one['images_per_second'])}/s" if one["images_per_second"] else ""
 

@@ -31,7 +31,7 @@ from service.plans import PlanBook
 from service.registry import Registry
 from service.score import kept
 from service.score.asked import Asked
-from service.score.board import Board
+from service.score.board import Board, outlined
 from service.score.sets import local_set
 from service.scoring.addresses import is_address
 from service.scoring.desk import Desk
@@ -73,6 +73,7 @@ async def local(asked: Asked, board: Board, *, on_ray: bool = False) -> AsyncIte
                 desk = Desk(settings.model_copy(update=own), machinery)
                 try:
                     job = await _begun(desk, board) or await desk.create(RequestIds()(), "", None, options)
+                    board.say(outlined(described(job)))
                     desk.open()
                     job = await _ended(desk, job, board)
                     yield LocalOutcome(desk, job, await desk.results(job))

@@ -14,7 +14,7 @@ from models.scoring.results import Scoring
 from service.addresses import is_loopback
 from service.api.scoring_rows import FormName
 from service.score.asked import Asked
-from service.score.board import Board
+from service.score.board import Board, outlined
 from service.score.client import JobEvents, ServerFailed, checked, talking
 from service.score.sets import local_set
 from service.score.upload import Form, packed
@@ -31,7 +31,7 @@ async def on_server(asked: Asked, board: Board, *, key: str) -> AsyncIterator["S
     async with connected(asked.server or "", key) as client:
         job = await hand_in(client, asked, board)
         place = f"{client.base_url}v1/scorings/{job['id']}"
-        board.say(f"job {job['id']} at {client.base_url}" + (", behind others" if job["state"] == "queued" else ""))
+        board.say(f"{outlined(job)}. Job {job['id']} of {client.base_url}")
         try:
             async for progress in JobEvents(client, job["id"]):
                 board.show(progress)
