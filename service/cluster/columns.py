@@ -26,17 +26,8 @@ class Part:
     """Id of the machine."""
 
 
-def of_tasks(tasks: Sequence[Task]) -> Any:  # noqa: ANN401  # a pyarrow.Table
-    """Images and labels."""
-    import pyarrow as pa
-
-    text = pa.string()
-    columns = {"image": [task.image for task in tasks], "label": [task.label for task in tasks]}
-    return pa.table(columns, schema=pa.schema([("image", text), ("label", text)]))
-
-
-def to_tasks(table: Any) -> list[Task]:  # noqa: ANN401
-    """What `of_tasks` was given."""
+def to_tasks(table: Any) -> list[Task]:  # noqa: ANN401  # a pyarrow.Table
+    """What each line says, by the names of a task's fields."""
     return [Task(one["image"], one["label"]) for one in table.to_pylist()]
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import TypeVar
 
 One = TypeVar("One")
@@ -12,7 +12,7 @@ class _End:
     """Nothing comes any more."""
 
 
-async def fed(bring: Callable[[], Iterator[One]], name: str) -> AsyncIterator[One]:
+async def fed(bring: Callable[[], Iterator[One]], name: str) -> AsyncGenerator[One, None]:
     """What an iterator brings that blocks. Raises what it raises.
 
     Its thread is one that nobody waits for: who stops must not wait for a cluster to notice. It stops at the next piece.

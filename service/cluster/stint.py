@@ -115,10 +115,10 @@ class ClusterStint:
 
         processes = self._processes(len(tasks))
         size = min(REMOTE_BLOCK if self._remote else BLOCK, math.ceil(len(tasks) / (BLOCKS_EACH * processes)))
-        tables = [columns.of_tasks(tasks[start : start + size]) for start in range(0, len(tasks), size)]
+        blocks = math.ceil(len(tasks) / size)
         load = ray.put(packed(self._settings, self._job, self._pinned, processes, self._code_of))
         permits = self._permits() if self._metered else None
-        dataset = ray.data.from_arrow(tables).map_batches(
+        dataset = ray.data.from_items([task._asdict() for task in tasks], override_num_blocks=blocks).map_batches(
             Scorer,
             batch_size=None,  # a block as it is
             batch_format="pyarrow",

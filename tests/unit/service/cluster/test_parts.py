@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
@@ -43,8 +44,10 @@ def test_rows_come_back_as_they_went_to_the_last_bit() -> None:
     assert back.rows[1].scores is None
     found = back.rows[0].scores
     assert found is not None
-    assert (found.dtype, found.tobytes()) == (np.float32, SCORES.tobytes())
-    assert columns.to_tasks(columns.of_tasks([Task("a", "b"), Task("c", None)])) == [Task("a", "b"), Task("c", None)]
+    assert found.dtype == np.dtype(np.float32)
+    assert found.tobytes() == SCORES.tobytes()
+    tasks = [Task("a", "b"), Task("c", None)]
+    assert columns.to_tasks(pa.Table.from_pylist([task._asdict() for task in tasks])) == tasks
 
 
 def test_a_backend_travels_with_its_own_files_and_with_no_key_of_others(tmp_path: Path) -> None:
