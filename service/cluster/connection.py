@@ -22,6 +22,8 @@ ROOMS = tuple(str(Path(str(room.__file__)).parent) for room in (models, service)
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray would tell its makers what it is used for
+    # It warns that what a process is made with may be gone when it is made again; here it lives as long as the run.
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_ENABLE_AUTO_CONNECT": "0",  # and start a cluster anew for who is late to notice that it has ended
 }
 

@@ -127,17 +127,14 @@ class Station:
 class Scorer:
     """What Ray Data makes of it: one in each process of the pool, which is handed tables of images and labels."""
 
-    def __init__(self, load: bytes, cpus: int, permits: Any) -> None:  # noqa: ANN401
-        """`load`: the reference to a `Load`, pickled, as Ray warns of references that may be gone when a process begins anew.
-
-        This one lives as long as who started the run. `permits`: an actor's handle, or None.
-        """
+    def __init__(self, load: Any, cpus: int, permits: Any) -> None:  # noqa: ANN401
+        """`load`: the reference to a `Load`, in a list so that Ray leaves it alone. `permits`: an actor's handle, or None."""
         import ray
 
         self._node = str(ray.get_runtime_context().get_node_id())
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="station", daemon=True).start()
-        self._station = Station(ray.get(ray.cloudpickle.loads(load)), cpus, PermitDoor(permits) if permits is not None else None)
+        self._station = Station(ray.get(load[0]), cpus, PermitDoor(permits) if permits is not None else None)
         self._is_open = False
 
     def __call__(self, table: Any) -> Any:  # noqa: ANN401  # a pyarrow.Table to another

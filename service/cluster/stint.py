@@ -123,7 +123,7 @@ class ClusterStint:
             batch_size=None,  # a block as it is
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=processes),
-            fn_constructor_kwargs={"load": ray.cloudpickle.dumps(load), "cpus": 1, "permits": permits},
+            fn_constructor_kwargs={"load": [load], "cpus": 1, "permits": permits},
             num_cpus=1,
             num_gpus=1 if self._settings.device == "cuda" and not self._remote else None,
         )

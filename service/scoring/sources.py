@@ -11,6 +11,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -92,15 +93,12 @@ class ZipSource(Source):
         self._name = name or (path.name if isinstance(path, Path) else "The zip")
         self._split = split
         self.prefix = prefix
+        self._file = None if isinstance(path, Path) else path
         try:
-            file = path.open("rb") if isinstance(path, Path) else path
-        except OSError as exc:
-            raise DatasetError(f"{self._name} can't be opened: {exc}") from exc
-        try:
-            _check_directory(file, self._name)
-            self._file, self._zip = file, zipfile.ZipFile(file)
+            with path.open("rb") if isinstance(path, Path) else nullcontext(path) as file:
+                _check_directory(file, self._name)
+            self._zip = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile, struct.error, NotImplementedError) as exc:
-            file.close()
             raise DatasetError(f"{self._name} is not a zip file that can be read: {exc}") from exc
 
     def tasks(self) -> list[Task]:
@@ -133,7 +131,8 @@ class ZipSource(Source):
 
     def close(self) -> None:
         self._zip.close()
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def _check(self, info: zipfile.ZipInfo) -> None:
         path = PurePosixPath(info.filename)

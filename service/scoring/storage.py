@@ -20,7 +20,11 @@ def opened_zip(address: str, split: str | None, prefix: str, allowed: Sequence[s
         opened = storage.open(path, "rb")
     except Exception as exc:  # whatever a storage's client raises
         raise DatasetError(f"{address} can't be opened ({type(exc).__name__}: {exc}).") from exc
-    return ZipSource(opened, split, prefix, PurePosixPath(urlsplit(address).path).name)
+    try:
+        return ZipSource(opened, split, prefix, PurePosixPath(urlsplit(address).path).name)
+    except DatasetError:
+        opened.close()
+        raise
 
 
 class StorageFolder(Source):

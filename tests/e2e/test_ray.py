@@ -1,10 +1,9 @@
 """`parallax score --engine ray` on a real cluster of several nodes: the rows of a run in one process, whatever dies."""
 
 import json
-import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,14 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from parallax import app
+from service.cluster.columns import Part
+from service.cluster.stint import ClusterStint
 from service.score.asked import Asked
 from service.score.board import Board
 from service.score.local import local
+from service.scoring.jobs import Task
 from service.scoring.options import Options
-from tests.support.clusters import cluster_of, kill, kill_node, scorers
+from tests.support.clusters import cluster_of, kill_node, kill_scorer
 from tests.support.custom_vision.accounts import serving_account
 from tests.support.custom_vision.state import PREDICTION_KEY, Account
 from tests.support.images import labelled, write_folder, write_zip
@@ -49,6 +51,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process begins before all are there: the first would be done with these few images before the second has started."""
+    monkeypatch.setattr(ray.data.DataContext.get_current(), "wait_for_min_actors_s", 120)
+
+
 def score(*words: object) -> Result:
     return CliRunner().invoke(app, ["score", *map(str, words)])
 
@@ -59,18 +67,24 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name != "timing_ms"} for row in rows]
 
 
-def makers(caplog: pytest.LogCaptureFixture) -> dict[str, Counter[str]]:
-    """How many rows each node made, by backend."""
-    return {str(vars(one)["backend"]): vars(one)["rows"] for one in caplog.records if one.msg == "scored on a cluster"}
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
+    """How many rows came from each node, by backend."""
+    found: dict[str, Counter[str]] = {}
+    take = ClusterStint._take
+
+    async def noted(stint: ClusterStint, part: Part, left: dict[str, Task]) -> None:
+        found.setdefault(part.rows[0].backend, Counter())[part.node] += len(part.rows)
+        await take(stint, part, left)
+
+    monkeypatch.setattr(ClusterStint, "_take", noted)
+    return found
 
 
 def test_two_nodes_say_what_one_process_says_and_keep_one_rate(
-    cluster: Cluster, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    cluster: Cluster, home: Path, monkeypatch: pytest.MonkeyPatch, made: dict[str, Counter[str]]
 ) -> None:
-    caplog.set_level(logging.INFO, "parallax.scoring")
     tiny_model(home / "store", "tiny", labels=LABELS)
-    # Tiny models are done before a second process has begun: only here, every block waits for all processes.
-    monkeypatch.setattr(ray.data.DataContext.get_current(), "wait_for_min_actors_s", 120)
     write_zip(home / "set.zip", IMAGES | BROKEN)
     account = Account()
     account.published(LABELS)
@@ -100,36 +114,41 @@ def test_two_nodes_say_what_one_process_says_and_keep_one_rate(
     assert here["pairs"] == away["pairs"]
     assert away["run"]["machine"] == "Ray, 2 nodes with 2 cores"
     assert all(one["images_per_second"] for one in away["backends"])
-    made = makers(caplog)
     assert set(made) == {"tiny", "custom_vision"}
     assert all(len(nodes) == 2 for nodes in made.values()), "both nodes did work, for every backend"
 
 
 class Killer(Board):
-    """Does something once so many images are done."""
+    """Does something as soon as something else has come to be."""
 
-    def __init__(self, deeds: Mapping[int, Any]) -> None:
+    def __init__(self, deeds: Sequence[tuple[Callable[[int], bool], Callable[[], None]]]) -> None:
+        """Conditions, of the rows that there are, with what is done then."""
         super().__init__(Console(stderr=True))
-        self.left = dict(deeds)
+        self.left = list(deeds)
 
     def show(self, progress: Mapping[str, Any]) -> None:
         done = sum(one["progress"]["done"] for one in progress["backends"])
-        for count in [one for one in self.left if done >= one]:
-            self.left.pop(count)()
+        for deed in [one for one in self.left if one[0](done)]:
+            self.left.remove(deed)
+            deed[1]()
         super().show(progress)
 
 
 async def test_processes_and_nodes_that_die_lose_no_row_and_double_none(
-    cluster: Cluster, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    cluster: Cluster, home: Path, monkeypatch: pytest.MonkeyPatch, made: dict[str, Counter[str]]
 ) -> None:
-    caplog.set_level(logging.INFO, "parallax.scoring")
     images = labelled(dict.fromkeys(LABELS, 64))
     write_folder(home / "set", images)
     monkeypatch.setenv("PARALLAX_FAKE__LABELS", json.dumps(LABELS))
     monkeypatch.setenv("PARALLAX_FAKE__LATENCY_MS", "30")
     monkeypatch.setenv("PARALLAX_FAKE__MAX_BATCH_SIZE", "1")
     third = cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
-    board = Killer({1: lambda: kill(scorers()[0]), len(images) // 3: lambda: kill_node(cluster, third)})
+    board = Killer(
+        [
+            (lambda done: done > 0, lambda: kill_scorer(cluster.head_node)),
+            (lambda _done: made.get("fake", Counter())[third.node_id] > 0, lambda: kill_node(cluster, third)),
+        ]
+    )
     asked = Asked("set", Options(backends=["fake"], warmup=0), address=cluster.address)
     with board:
         async with local(asked, board, on_ray=True) as outcome:
@@ -140,4 +159,3 @@ async def test_processes_and_nodes_that_die_lose_no_row_and_double_none(
             ]
     assert Counter(row["image"] for row in rows) == dict.fromkeys(images, 1)
     assert all(row["predicted"] for row in rows)
-    assert sum(makers(caplog)["fake"].values()) == len(images)

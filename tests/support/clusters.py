@@ -35,19 +35,20 @@ def kill_node(cluster: Any, node: Any) -> None:  # noqa: ANN401
     cluster.remove_node(node, allow_graceful=False)
 
 
-def scorers() -> list[int]:
-    """Processes that score at the moment, on any node of this machine."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            name = path.read_bytes()
-        except OSError:
-            continue
-        if name.startswith((b"ray::MapWorker", b"ray::_MapWorker")):
-            found.append(int(path.parent.name))
-    return sorted(found)
+def kill_scorer(node: Any) -> None:  # noqa: ANN401
+    """SIGKILL to a process of a node that scores at the moment."""
+    (raylet,) = node.all_processes["raylet"]
+    for path in Path("/proc").glob("[0-9]*"):
+        if _is_scorer_of(path, raylet.process.pid):
+            os.kill(int(path.name), signal.SIGKILL)
+            return
+    raise AssertionError("no process of that node scores")
 
 
-def kill(process: int) -> None:
-    """SIGKILL."""
-    os.kill(process, signal.SIGKILL)
+def _is_scorer_of(process: Path, parent: int) -> bool:
+    try:
+        name = (process / "cmdline").read_bytes()
+        status = (process / "status").read_text(encoding="utf-8")
+    except OSError:
+        return False  # it has ended
+    return name.startswith(b"ray::MapWorker") and f"PPid:\t{parent}\n" in status
