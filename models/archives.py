@@ -8,7 +8,9 @@ import stat
 import struct
 import zipfile
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from models.errors import DatasetError
 
@@ -25,10 +27,14 @@ LONGEST_END = END_BYTES + 65_535
 """With the longest comment."""
 
 
-def open_zip(path: Path, name: str, max_files: int = MAX_FILES) -> zipfile.ZipFile:
-    """Open one whose list of files is no longer than it may be, which is known before it is read. Raises `DatasetError`."""
+def open_zip(path: Path | IO[bytes], name: str, max_files: int = MAX_FILES) -> zipfile.ZipFile:
+    """Open one whose list of files is no longer than it may be, which is known before it is read. Raises `DatasetError`.
+
+    `path`: or a file that is open already, and stays so.
+    """
     try:
-        _check_directory(path, name, max_files)
+        with path.open("rb") if isinstance(path, Path) else nullcontext(path) as file:
+            _check_directory(file, name, max_files)
         return zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile, struct.error, NotImplementedError, UnicodeDecodeError) as exc:
         raise DatasetError(f"{name} is not a zip file that can be read: {exc}") from exc
@@ -68,30 +74,29 @@ def _check(info: zipfile.ZipInfo, name: str) -> None:
         raise DatasetError(f"{name} holds another zip, {quoted(info.filename)}. Unpack it, and pack its files alone.")
 
 
-def _check_directory(path: Path, name: str, max_files: int) -> None:
+def _check_directory(file: IO[bytes], name: str, max_files: int) -> None:
     """Look at how long the list of files is before zipfile reads all of it into memory (APPNOTE.TXT 4.3.14 to 4.3.16).
 
     Several records can claim to say it: zipfile takes one, and the largest claim of all counts here.
     """
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        start = file.seek(max(0, size - LONGEST_END))
-        tail = file.read()
-        ends = [place for place in {len(tail) - END_BYTES, tail.rfind(END)} if place >= 0 and tail[place:].startswith(END)]
-        if not ends:
-            raise zipfile.BadZipFile("it has no list of files at its end, as if it were cut off")
-        claims = [struct.unpack("<HI", tail[place + 10 : place + 16]) for place in ends]
-        for place in ends:
-            locator = start + place - LOCATOR_BYTES
-            if locator < 0:
-                continue
-            file.seek(locator)
-            record = file.read(LOCATOR_BYTES)
-            if record.startswith(LOCATOR):
-                for at in (locator - END64_BYTES, struct.unpack("<Q", record[8:16])[0]):
-                    if 0 <= at <= size - END64_BYTES:
-                        file.seek(at)
-                        claims.append(struct.unpack("<QQ", file.read(END64_BYTES)[32:48]))
+    size = file.seek(0, 2)
+    start = file.seek(max(0, size - LONGEST_END))
+    tail = file.read()
+    ends = [place for place in {len(tail) - END_BYTES, tail.rfind(END)} if place >= 0 and tail[place:].startswith(END)]
+    if not ends:
+        raise zipfile.BadZipFile("it has no list of files at its end, as if it were cut off")
+    claims = [struct.unpack("<HI", tail[place + 10 : place + 16]) for place in ends]
+    for place in ends:
+        locator = start + place - LOCATOR_BYTES
+        if locator < 0:
+            continue
+        file.seek(locator)
+        record = file.read(LOCATOR_BYTES)
+        if record.startswith(LOCATOR):
+            for at in (locator - END64_BYTES, struct.unpack("<Q", record[8:16])[0]):
+                if 0 <= at <= size - END64_BYTES:
+                    file.seek(at)
+                    claims.append(struct.unpack("<QQ", file.read(END64_BYTES)[32:48]))
     # A short form says "all bits set" where only the long one has room; folders have entries too.
     real = [(entries, length) for entries, length in claims if entries != 0xFFFF and length != 0xFFFFFFFF]
     if any(entries > 2 * max_files or length > DIRECTORY_BYTES * max_files for entries, length in real):

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("models", "service", "training", "loadtest")
 
 HTTP = {"fastapi", "starlette"}
-HEAVY = {"keras", "onnx", "plotly", "pyarrow", "scipy", "sklearn", "tensorflow", "tf2onnx"}
+HEAVY = {"keras", "onnx", "plotly", "pyarrow", "ray", "scipy", "sklearn", "tensorflow", "tf2onnx"}
 """What costs seconds and hundreds of megabytes to import."""
 
 LAYERS: Sequence[Sequence[str]] = (
@@ -30,6 +30,7 @@ LAYERS: Sequence[Sequence[str]] = (
     ("tuner", "watcher"),
     ("pipeline",),
     ("scoring",),
+    ("cluster",),
     ("api",),
     ("app",),
     ("server",),
@@ -164,10 +165,22 @@ def test_heavy_libraries_are_imported_where_they_are_used_and_nowhere_else() -> 
             for one in heavy
             if one.always
             or not inside(
-                one.file, "models/statistics.py", "models/scoring/report.py", "service/scoring/", "service/api/scoring_rows.py"
+                one.file,
+                "models/statistics.py",
+                "models/scoring/report.py",
+                "service/scoring/",
+                "service/cluster/",
+                "service/api/scoring_rows.py",
             )
         ]
     )
+
+
+def test_only_the_cluster_knows_ray_and_only_who_wants_one_knows_the_cluster() -> None:
+    assert [one for one in imports() if one.package == "ray"]
+    none([one for one in imports() if one.package == "ray" and not inside(one.file, "service/cluster/")])
+    known = [one for one in imports() if one.module.startswith("service.cluster") and not inside(one.file, "service/cluster/")]
+    none([one for one in known if one.always])
 
 
 def layer(module: str) -> int:

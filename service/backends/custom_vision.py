@@ -15,7 +15,7 @@ from service.backends.breaker import Breaker
 from service.backends.custom_vision_errors import explain
 from service.backends.elsewhere import Elsewhere, one_of
 from service.backends.quota import Terms
-from service.backends.remote import Remote
+from service.backends.remote import Door, Remote
 from service.backends.turnstile import PERIOD_S, Turnstile
 from service.database import Database
 from service.errors import BackendFailed
@@ -27,13 +27,32 @@ SLACK_S = 5.0
 """How long a place may be held in hand before its request begins, at most."""
 
 
+class Quota(Turnstile):
+    """The rate and the budget of the prediction resource, in the service's database. Opened by `open`, ended by `close`."""
+
+    def __init__(self, settings: Settings, tally: Tally) -> None:
+        chosen = settings.custom_vision
+        database = Database(settings)
+        lease_s = chosen.attempt_timeout_s + PERIOD_S + SLACK_S
+        terms = Terms(f"custom_vision {chosen.host}", chosen.allowed_rate, chosen.monthly_calls, lease_s)
+        super().__init__(database, terms, chosen.attempt_timeout_s, tally)
+
+    async def close(self) -> None:
+        """Give back all that is not used any more, then the connections."""
+        await super().close()
+        await self._database.close()
+
+
 class CustomVisionBackend(Elsewhere):
     """Images as they are, one a call, under the rate of its tier and a month's budget, both shared through the database."""
 
     max_check_s = 900.0  # each look counts as a call
 
-    def __init__(self, settings: Settings, tally: Tally) -> None:
-        """Needs `settings.custom_vision.endpoint`. `tally` goes on where the backend before this one left off."""
+    def __init__(self, settings: Settings, tally: Tally, door: Door | None = None) -> None:
+        """Needs `settings.custom_vision.endpoint`. `tally` goes on where the backend before this one left off.
+
+        `door`: where to wait for the rate and the budget, if another process keeps them.
+        """
         chosen = settings.custom_vision
         address = chosen.address
         if address is None:
@@ -41,12 +60,9 @@ class CustomVisionBackend(Elsewhere):
         key = chosen.key.get_secret_value()
         self._settings = chosen
         self._limits = imaging.Limits(settings.max_body_bytes, settings.max_pixels)
-        self._database = Database(settings)
+        self._turnstile = Quota(settings, tally) if door is None else None
         tally.metered = True
         tally.usd_per_call = (chosen.usd_per_1000 or 0) / 1000
-        lease_s = chosen.attempt_timeout_s + PERIOD_S + SLACK_S
-        terms = Terms(f"custom_vision {chosen.host}", chosen.allowed_rate, chosen.monthly_calls, lease_s)
-        self._turnstile = Turnstile(self._database, terms, chosen.attempt_timeout_s, tally)
         self._breaker = Breaker(chosen.host)
         remote = Remote(
             "custom_vision",
@@ -58,14 +74,16 @@ class CustomVisionBackend(Elsewhere):
             attempt_s=chosen.attempt_timeout_s,
             max_attempts=MAX_ATTEMPTS,
             breaker=self._breaker,
-            door=self._turnstile,
+            door=door or self._turnstile,
             tally=tally,
         )
         super().__init__("custom_vision", chosen.labels, chosen.max_in_flight, remote)
+        self.looks = door is None  # one call for all who share the door is enough
 
     async def start(self) -> None:
         """As every remote backend; the database is first asked when there is something to send."""
-        self._turnstile.open()
+        if self._turnstile is not None:
+            self._turnstile.open()
         await super().start()
 
     def prepare(self, data: bytes) -> bytes:
@@ -108,5 +126,5 @@ class CustomVisionBackend(Elsewhere):
     async def close(self) -> None:
         """Close the pool, then give back what the quota still holds for it."""
         await super().close()
-        await self._turnstile.close()
-        await self._database.close()
+        if self._turnstile is not None:
+            await self._turnstile.close()

@@ -37,6 +37,8 @@ class Elsewhere(ABC):
     decodes = False
     tunable = None
     max_batch_size = 1
+    looks = True
+    """Whether it asks about a generated image at the start, until the service has answered once."""
     max_check_s = 60.0
     """Between looks at most."""
 
@@ -54,9 +56,10 @@ class Elsewhere(ABC):
         return self._remote.tally
 
     async def start(self) -> None:
-        """Open the pool, and begin to ask about a generated image until the service has answered once."""
+        """Open the pool, and begin to look."""
         self._remote.open()
-        self._check = asyncio.create_task(self._look())
+        if self.looks:
+            self._check = asyncio.create_task(self._look())
 
     @abstractmethod
     def prepare(self, data: bytes) -> bytes:

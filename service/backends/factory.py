@@ -1,7 +1,7 @@
 """Which class answers for what: the one place that asks for a backend's kind."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from models.errors import UnknownModel
 from models.repository import Repository, StoredModel
@@ -14,13 +14,17 @@ from service.settings import Settings
 from service.tally import Tally
 from service.tuning import Plan
 
+if TYPE_CHECKING:
+    from service.backends.custom_vision import Quota
+    from service.backends.remote import Door
+
 Find: TypeAlias = Callable[[], Mapping[str, Sequence[Candidate]]]
 
 
-def finder(repository: Repository, settings: Settings, cpus: int, book: PlanBook) -> Find:
+def finder(repository: Repository, settings: Settings, cpus: int, book: PlanBook, door: "Door | None" = None) -> Find:
     """A function that tells what could be served: for every name its versions, newest first, each with what loads it.
 
-    Raises `ConfigurationError` if the asked-for device is missing.
+    `door`: of `custom_vision`, if another process keeps its rate. Raises `ConfigurationError` if the asked-for device is missing.
     """
     device = choose_device(settings, cpus)
     tally = Tally()  # of custom_vision, however often it is loaded anew
@@ -39,7 +43,7 @@ def finder(repository: Repository, settings: Settings, cpus: int, book: PlanBook
         if settings.azure_ml.endpoint:
             found["azure_ml"] = [_azure_ml(settings)]
         if settings.custom_vision.endpoint:
-            found["custom_vision"] = [_custom_vision(settings, tally)]
+            found["custom_vision"] = [_custom_vision(settings, tally, door)]
         return found
 
     return find
@@ -65,7 +69,14 @@ def _azure_ml(settings: Settings) -> Candidate:
     return Candidate("1", lambda _inherited: AzureMLBackend(settings), stamp=object())
 
 
-def _custom_vision(settings: Settings, tally: Tally) -> Candidate:
+def _custom_vision(settings: Settings, tally: Tally, door: "Door | None") -> Candidate:
     from service.backends.custom_vision import CustomVisionBackend  # and this one a database
 
-    return Candidate("1", lambda _inherited: CustomVisionBackend(settings, tally), stamp=object())
+    return Candidate("1", lambda _inherited: CustomVisionBackend(settings, tally, door), stamp=object())
+
+
+def quota(settings: Settings) -> "Quota":
+    """What `custom_vision` is asked under, for who hands it out to others."""
+    from service.backends.custom_vision import Quota
+
+    return Quota(settings, Tally())

@@ -23,6 +23,8 @@ class Asked:
     models_dir: Path | None = None
     fresh: bool = False
     """Begin anew, whatever is left of an earlier run."""
+    address: str | None = None
+    """Of the Ray cluster; None: one of this machine alone."""
     server: str | None = None
     on_server: bool = False
     """`dataset` is the server's name of a set."""

@@ -54,7 +54,21 @@ def score(
             min=0, max=1000, help="Images that come first and don't count; a remote backend gets none.", rich_help_panel=HOW
         ),
     ] = 8,
-    engine: Annotated[Literal["local"], typer.Option(help="`local`: in this process.", rich_help_panel=WHERE)] = "local",
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(
+            help="`local`: in this process; `ray`: in processes on all machines of a Ray cluster (the extra `ray`).",
+            rich_help_panel=WHERE,
+        ),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="The cluster of --engine ray, started from one of its nodes; `auto` finds it [default: this machine alone].",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
     models_dir: Annotated[
         Path | None,
         typer.Option(help="The store [default: PARALLAX_MODELS_DIR or models/store].", rich_help_panel=WHERE, show_default=False),
@@ -90,6 +104,9 @@ def score(
     By default it runs here, on the models of the store and on the remote backends of the settings (`PARALLAX_*`, or .env, as for
     `parallax serve`), and opens no port. A run that was stopped, even by kill -9, goes on when the same command is typed again.
 
+    With --engine ray the cluster's processes score the images, and this one keeps what they say. Models go there from here; a
+    set that is no address must lie under the same path on every node.
+
     With --server a server runs it. A folder is zipped on the way. The job outlives a lost connection; Ctrl-C cancels it.
 
     Exit status: 0 if all is done, 1 if the run failed, ended early, or a backend gave no answer at all, 2 if what was asked for
@@ -105,8 +122,10 @@ def score(
 
     if server is None and (on_server or detach):
         raise UsageError("--on-server and --detach say something of a server: name it with --server URL")
-    if server is not None and (models_dir or fresh):
-        raise UsageError("--models-dir and --fresh say something of a run in this process: leave them out, or --server")
+    if server is not None and (models_dir or fresh or engine != "local"):
+        raise UsageError("--models-dir, --fresh and --engine say something of a run from here: leave them out, or --server")
+    if address is not None and engine != "ray":
+        raise UsageError("--address is that of a Ray cluster: say --engine ray")
     if detach and (report or predictions or json_file):
         raise UsageError("--detach waits for nothing that could be written: leave out --report, --predictions and --json")
     try:
@@ -124,7 +143,7 @@ def score(
         )
     except ValidationError as exc:
         raise UsageError("; ".join(error["msg"].removeprefix("Value error, ") for error in exc.errors())) from None
-    asked = Asked(dataset, options, models_dir, fresh, server, on_server)
+    asked = Asked(dataset, options, models_dir, fresh, address, server, on_server)
     try:
         if detach:
             hand_in(asked)

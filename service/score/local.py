@@ -5,7 +5,9 @@ import logging
 import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from pydantic import SecretStr
@@ -45,10 +47,10 @@ LOOK_S = 0.2
 
 
 @asynccontextmanager
-async def local(asked: Asked, board: Board) -> AsyncIterator["LocalOutcome"]:
+async def local(asked: Asked, board: Board, *, on_ray: bool = False) -> AsyncIterator["LocalOutcome"]:
     """Run it to its end, from where an earlier process with the same arguments was killed. What it left goes with the block.
 
-    Raises `ParallaxError`.
+    `on_ray`: a cluster scores the images, and this process keeps the rows. Raises `ParallaxError`.
     """
     settings = load_settings(models_dir=asked.models_dir, keep_versions=1)
     logging.basicConfig(level=logging.WARNING, format="parallax: %(message)s")
@@ -64,7 +66,10 @@ async def local(asked: Asked, board: Board) -> AsyncIterator["LocalOutcome"]:
     with kept.held(folder, fresh=asked.fresh):
         job: Job | None = None
         try:
-            async with _machinery(settings, options.backends) as machinery:
+            async with AsyncExitStack() as stack:
+                machinery = await stack.enter_async_context(_machinery(settings, options.backends))
+                if on_ray:
+                    machinery = await _spread(stack, machinery, settings.model_copy(update={"datasets_dir": root}), asked, board)
                 desk = Desk(settings.model_copy(update=own), machinery)
                 try:
                     job = await _begun(desk, board) or await desk.create(RequestIds()(), "", None, options)
@@ -109,7 +114,7 @@ class LocalOutcome:
 @asynccontextmanager
 async def _machinery(settings: Settings, names: Sequence[str] | None) -> AsyncIterator[Machinery]:
     """What a server opens, with these backends alone; none named: with all. Raises `UnknownBackend` or `ConfigurationError`."""
-    cpus = math.ceil(settings.cpus) if settings.cpus else usable_cpus()
+    cpus = _cpus(settings)
     limits = Limits(settings.max_body_bytes, settings.max_pixels)
     async with AsyncExitStack() as stack:
         decoder = Decoder(cpus, limits)
@@ -128,9 +133,30 @@ async def _machinery(settings: Settings, names: Sequence[str] | None) -> AsyncIt
             registry=registry,
             watcher=Watcher(registry, repository, find, settings.poll_s),
             code_of=lambda exc: problem_type(exc).code,
-            summary=Summary(repository, registry, cpus),
+            summary=Summary(repository, registry, cpus, settings.usd_per_hour),
             limits=limits,
         )
+
+
+async def _spread(stack: AsyncExitStack, machinery: Machinery, settings: Settings, asked: Asked, board: Board) -> Machinery:
+    """The same, with a cluster that scores the images."""
+    from service.cluster.connection import joined
+    from service.cluster.stint import ClusterStint
+
+    board.say("Ray begins.")
+    cluster = await stack.enter_async_context(joined(asked.address, _cpus(settings)))
+    board.say(f"{cluster.machine}.")
+    return replace(
+        machinery,
+        summary=Summary(
+            Repository(settings.models_dir), machinery.registry, cluster.cpus, settings.usd_per_hour, cluster.machine
+        ),
+        elsewhere=partial(ClusterStint, cluster, settings, machinery.code_of),
+    )
+
+
+def _cpus(settings: Settings) -> int:
+    return math.ceil(settings.cpus) if settings.cpus else usable_cpus()
 
 
 async def _begun(desk: Desk, board: Board) -> Job | None:

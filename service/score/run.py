@@ -63,15 +63,15 @@ def run(asked: Asked, files: Files, engine: str = "local") -> int:
 
 def chosen(asked: Asked, engine: str) -> Engine:
     """The engine of a name. Raises `UsageError`."""
-    if engine != "local":
-        raise UsageError(f"There is no engine {engine!r}. There is: local.")
+    if engine not in ("local", "ray"):
+        raise UsageError(f"There is no engine {engine!r}. There are: local, ray.")
     if asked.server is not None:
         from service.score.server import API_KEY, on_server
 
         return partial(on_server, key=os.environ.get(API_KEY, ""))
     from service.score.local import local
 
-    return local
+    return partial(local, on_ray=engine == "ray")
 
 
 def detach(asked: Asked) -> None:

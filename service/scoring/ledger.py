@@ -53,9 +53,9 @@ class Ledger:
         """How far a backend is, what waits for the database among it."""
         return self._progress[backend]
 
-    def begin(self, backend: str) -> None:
-        """Its clock runs."""
-        self._since[backend] = time.perf_counter()
+    def begin(self, backend: str, ago_s: float = 0.0) -> None:
+        """Its clock runs, since some seconds ago if who worked told late."""
+        self._since[backend] = time.perf_counter() - ago_s
 
     def end(self, backend: str) -> None:
         """Its clock stands."""

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from models.errors import DatasetError
@@ -16,6 +17,7 @@ from service.errors import BodyTooLarge, DatasetsFull, UnknownDataset
 from service.scoring.addresses import MAX_ANNOTATIONS_BYTES, annotations, is_address, local_path
 from service.scoring.annotations import AnnotationSource
 from service.scoring.sources import FolderSource, Source, ZipSource
+from service.scoring.storage import StorageFolder, opened_zip
 from service.settings import Settings
 
 Kind: TypeAlias = Literal["folder", "zip", "annotations", "upload"]
@@ -43,7 +45,7 @@ class Where:
     name: str
     kind: Kind
     path: Path | None
-    """None for annotations from elsewhere."""
+    """None for what lies elsewhere."""
     split: str | None = None
 
 
@@ -82,7 +84,7 @@ class Library:
             os.utime(path)  # its time to live begins anew
             return Where(name, "upload", path, uploaded[2])
         if is_address(name):
-            return Where(name, "annotations", None)
+            return _elsewhere(name)
         if self._root is None:
             raise UnknownDataset("There are no sets to name: PARALLAX_DATASETS_DIR is not set. Upload a zip in a form instead.")
         file, _, split = name.partition("#")
@@ -97,7 +99,10 @@ class Library:
         if where.kind == "annotations":
             return AnnotationSource(where.name, self._lines(where), self._root, self._allowed)
         if where.path is None:
-            raise UnknownDataset(f"{where.name} is nowhere.")
+            address = where.name.partition("#")[0]
+            if where.kind == "folder":
+                return StorageFolder(address, where.split, prefix, self._allowed)
+            return opened_zip(address, where.split, prefix, self._allowed)
         if where.kind == "folder":
             return FolderSource(where.path, where.split, prefix)
         return ZipSource(where.path, where.split, prefix, where.name)
@@ -192,6 +197,17 @@ def held(folder: Path) -> int:
         with suppress(FileNotFoundError):
             sizes.append(path.stat().st_size)
     return sum(sizes)
+
+
+def _elsewhere(name: str) -> Where:
+    """What an address leads to: a zip or a folder by how it ends, else annotations."""
+    address, _, split = name.partition("#")
+    path = urlsplit(address).path
+    if path.lower().endswith(".zip"):
+        return Where(name, "zip", None, split or None)
+    if path.endswith("/") or (split and not path.lower().endswith(".jsonl")):
+        return Where(name, "folder", None, split or None)
+    return Where(name, "annotations", None)
 
 
 def _kind(path: Path) -> Kind | None:

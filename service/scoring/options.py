@@ -20,8 +20,8 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     dataset: str | None = Field(default=None, max_length=1000, examples=["intel-test-public.zip"])
-    """A name that `GET /v1/datasets` lists, followed by `#SPLIT` where it holds several; or the address of a JSONL file of
-    `image_url` and `label`. In a form, the zip itself."""
+    """A name that `GET /v1/datasets` lists, followed by `#SPLIT` where it holds several; or an address: of a JSONL file of
+    `image_url` and `label`, of a `.zip`, or of a folder, which ends with `/`. In a form, the zip itself."""
     title: str | None = Field(default=None, max_length=MAX_TITLE, examples=["Intel scenes, test set"])
     """What the report calls the set; left out: its name, or that of the zip's file."""
     backends: Annotated[list[str] | None, BeforeValidator(_split)] = Field(default=None, examples=[["cnn", "transfer"]])

@@ -12,6 +12,10 @@ from service.scoring.sources import Source
 
 READ_AHEAD = 64
 """Images in memory beyond those under way, at most."""
+READERS = 16
+"""Threads: as many as the widest source can use."""
+SHARE = 4
+"""Images of runs may take one part in so many of what all images in memory may (`PARALLAX_MAX_INFLIGHT_BYTES`)."""
 AT_ONCE = 16
 """Images that a thread reads before it comes back: one for each would take longer than most reads do."""
 

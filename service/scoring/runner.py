@@ -89,4 +89,9 @@ class Run:
                 for task in tasks:
                     await self._ledger.add(failed_row(task, pinned, machinery.code_of(exc), str(exc)))
                 return
-            await Stint(machinery, self._job, self._source, self._reader, self._ledger, pinned, running, self._asker).run(tasks)
+            if machinery.elsewhere is not None:
+                work = machinery.elsewhere(self._job, pinned, running, self._ledger)
+            else:
+                options = self._job.options
+                work = Stint(machinery, options, self._source, self._reader, self._ledger, pinned, running, self._asker)
+            await work.run(tasks)

@@ -10,6 +10,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from models.archives import MAX_FILES, files_of, open_zip, quoted
 from models.class_folders import IMAGE_SUFFIXES, images_of
@@ -56,7 +57,7 @@ class FolderSource(Source):
                 files.append(path.relative_to(self._root).as_posix())
                 if len(files) > MAX_ENTRIES:
                     raise DatasetError(f"{self._root.name} holds more than {MAX_ENTRIES:,} images. Score it in parts.")
-        self.prefix, tasks = _arranged(self._root.name, files, self._split)
+        self.prefix, tasks = arranged(self._root.name, files, self._split)
         return tasks
 
     def read(self, image: str, max_bytes: int) -> bytes:
@@ -74,18 +75,22 @@ class FolderSource(Source):
 class ZipSource(Source):
     """Class folders in a zip."""
 
-    def __init__(self, path: Path, split: str | None = None, prefix: str = "", name: str | None = None) -> None:
-        """Raises `DatasetError` if it is none, or not one to be trusted."""
-        self._name = name or path.name
+    def __init__(self, path: Path | IO[bytes], split: str | None = None, prefix: str = "", name: str | None = None) -> None:
+        """`path`: or a file that was opened already, which belongs to this from now on, and its `name`.
+
+        Raises `DatasetError` if it is none, or not one to be trusted.
+        """
+        self._name = name or (path.name if isinstance(path, Path) else "The zip")
         self._split = split
         self.prefix = prefix
+        self._file = None if isinstance(path, Path) else path
         self._zip = open_zip(path, self._name, MAX_ENTRIES)
         self._members = {str(PurePosixPath(info.filename)): info for info in self._zip.infolist()}
         self._lock = threading.Lock()
 
     def tasks(self) -> list[Task]:
         files = [info.filename for info in files_of(self._zip, self._name, MAX_ENTRIES)]
-        self.prefix, tasks = _arranged(self._name, files, self._split)
+        self.prefix, tasks = arranged(self._name, files, self._split)
         return tasks
 
     def read(self, image: str, max_bytes: int) -> bytes:
@@ -105,9 +110,11 @@ class ZipSource(Source):
 
     def close(self) -> None:
         self._zip.close()
+        if self._file is not None:
+            self._file.close()
 
 
-def _arranged(name: str, files: Iterable[str], split: str | None) -> tuple[str, list[Task]]:
+def arranged(name: str, files: Iterable[str], split: str | None) -> tuple[str, list[Task]]:
     """What stands before the path of each image, empty or ending with a slash, and the tasks, in order.
 
     Raises `DatasetError` as `images_of`, and for names that nobody should have to show.

@@ -2,18 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Protocol
 
 from models.errors import ParallaxError
 from service.domain import Identity, Prediction
 from service.errors import BudgetSpent, Overloaded, UnknownVersion
-from service.pipeline import Asker
+from service.pipeline import Asker, Pipeline
 from service.running import Running
-from service.scoring.jobs import Job, Task
-from service.scoring.ledger import Ledger
-from service.scoring.machinery import Machinery
+from service.scoring.jobs import Task
+from service.scoring.options import Options
 from service.scoring.reading import Found, Reader
 from service.scoring.rows import Row
 from service.scoring.sources import Source
@@ -25,22 +25,51 @@ MIN_PAUSE_S, MAX_PAUSE_S = 0.02, 1.0
 MAX_CONCURRENCY = 64
 
 
+class Means(Protocol):
+    """What it takes to score an image: `Machinery` is that, and more."""
+
+    @property
+    def pipeline(self) -> Pipeline: ...
+    @property
+    def code_of(self) -> Callable[[Exception], str]: ...
+
+
+class Notes(Protocol):
+    """Where rows go: a `Ledger`, or what is told to one elsewhere."""
+
+    def begin(self, backend: str) -> None:
+        """Its clock runs."""
+        ...
+
+    def end(self, backend: str) -> None:
+        """Its clock stands."""
+        ...
+
+    def learn(self, backend: str, labels: tuple[str, ...]) -> None:
+        """A remote backend's labels are known from its first answer."""
+        ...
+
+    async def add(self, row: Row) -> None:
+        """Take a row."""
+        ...
+
+
 class Stint:
     """Made for one backend of one job."""
 
     def __init__(
         self,
-        machinery: Machinery,
-        job: Job,
+        machinery: Means,
+        options: Options,
         source: Source,
         reader: Reader,
-        ledger: Ledger,
+        ledger: Notes,
         pinned: Identity,
         running: Running,
         asker: Asker,
     ) -> None:
         self._machinery = machinery
-        self._options = job.options
+        self._options = options
         self._source = source
         self._reader = reader
         self._ledger = ledger

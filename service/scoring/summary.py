@@ -23,12 +23,23 @@ from service.tuning import CUDA_PROVIDER
 class Summary:
     """Judges jobs. Calling it blocks for some seconds: scikit-learn is loaded, and every row looked at."""
 
-    def __init__(self, repository: Repository, registry: Registry, cpus: int, usd_per_hour: float | None = None) -> None:
-        """`cpus`: what an hour of this service takes of a machine. `usd_per_hour`: what that costs, whatever the list says."""
+    def __init__(
+        self,
+        repository: Repository,
+        registry: Registry,
+        cpus: int,
+        usd_per_hour: float | None = None,
+        where: str | None = None,
+    ) -> None:
+        """`cpus`: what an hour of this service takes of a machine. `usd_per_hour`: what that costs, whatever the list says.
+
+        `where`: in words, the machines that work; None: this one does.
+        """
         self._repository = repository
         self._registry = registry
         self._cpus = cpus
         self._usd_per_hour = usd_per_hour
+        self._where = where
 
     def __call__(self, job: Job, rows: Sequence[Row]) -> Scoring:
         """What a job found out, by its rows and by what was noted of it: the same whenever, and wherever, this is asked."""
@@ -36,7 +47,9 @@ class Summary:
         return measure(rows, [_facts(one, words) for one in job.backends], _run(job))
 
     def machine(self, job: Job) -> str:
-        """In words, what works on a job here. Blocks."""
+        """In words, what works on a job. Blocks."""
+        if self._where is not None:
+            return self._where
         on_gpu = any(one.pinned.provider == CUDA_PROVIDER for one in job.backends)
         parts = [machine.processor(), f"{self._cpus} cores", machine.gpu() if on_gpu else None]
         return ", ".join(part for part in parts if part)

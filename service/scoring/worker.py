@@ -19,7 +19,7 @@ from service.scoring.ledger import Cancelled, Ledger
 from service.scoring.library import Library
 from service.scoring.machinery import Machinery
 from service.scoring.owners import Owner
-from service.scoring.reading import Reader
+from service.scoring.reading import READERS, SHARE, Reader
 from service.scoring.retention import Retention
 from service.scoring.runner import Run
 from service.scoring.summary import Summary
@@ -29,8 +29,6 @@ log = logging.getLogger("parallax.scoring")
 
 LOOK_S = 1.0
 """How often jobs are looked for that another process took, or left."""
-READERS = 16
-"""Threads that read images: as many as the widest source can use."""
 TROUBLE_S = 5.0
 """How long the database is left alone when it fails."""
 
@@ -46,7 +44,7 @@ class Worker:
         self._owner = Owner(settings.data_dir)
         self._retention = Retention(database, settings)
         self._lease_s = settings.scoring_lease_s
-        self._max_bytes = settings.max_inflight_bytes // 4
+        self._max_bytes = settings.max_inflight_bytes // SHARE
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="scoring-reads")
         self._new = asyncio.Event()
 

@@ -25,8 +25,8 @@ async def pages() -> AsyncIterator[list[Row]]:
 
 
 async def nothing() -> AsyncIterator[list[Row]]:
-    for none in ():
-        yield none
+    for rows in list[list[Row]]():
+        yield rows
 
 
 async def test_parquet_is_written_a_row_group_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
