@@ -11,7 +11,7 @@ SERVE_ROLE := $(if $(filter cuda,$(DEVICE)),serve-gpu,serve-cpu)
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-serve: ## Serve models/store on http://127.0.0.1:8000 (DEVICE=cuda on a GPU; every PARALLAX_* variable is honoured)
+serve: ## Serve models/store on http://127.0.0.1:8000 (DEVICE=cuda on a GPU, EXTRAS=parquet; every PARALLAX_* variable is honoured)
 	@python=$$(scripts/env.sh $(SERVE_ROLE)) || exit; \
 	if [ -z "$(DEVICE)" ] && nvidia-smi >/dev/null 2>&1; then echo "There is an NVIDIA GPU here: make serve DEVICE=cuda" >&2; fi; \
 	exec "$$python" -m parallax serve

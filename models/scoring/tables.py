@@ -1,8 +1,9 @@
 """A run's result for a terminal: the verdict, the backends, and who is better than whom."""
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from models.scoring import words
 from models.scoring.results import BackendResult, Percentiles, Scoring
@@ -16,11 +17,12 @@ def print_scoring(console: Console, result: Scoring) -> None:
     console.print(f"[bold]{escape(verdict.headline)}[/]", highlight=False)
     if verdict.trade_off:
         console.print(escape(verdict.trade_off), highlight=False)
-    console.print(_backends(result))
+    console.print()
+    console.print(_backends(result), "")
     if any(one.latency for one in result.backends):
-        console.print(_stages(result))
+        console.print(_stages(result), "")
     if result.pairs:
-        console.print(_pairs(result))
+        console.print(_pairs(result), "")
     for advice in verdict.advice:
         console.print(
             f"[bold]{escape(advice.backend)}[/]: {escape(advice.choose)} [dim]{escape(advice.because)}[/]", highlight=False
@@ -94,7 +96,8 @@ def _pairs(result: Scoring) -> Table:
 
 
 def _table(first: str, *columns: str) -> Table:
-    table = Table(first)
+    """Narrow enough for 80 columns: a cell that is too long goes on below, whole."""
+    table = Table(Column(first, overflow="fold"), box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", overflow="fold", min_width=6)
     return table

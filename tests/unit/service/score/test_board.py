@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from service.score import board
 from service.score.board import Board, outlined
 
 
@@ -41,7 +40,7 @@ def test_a_terminal_shows_a_bar_for_each_backend_on_a_line_of_its_own(width: int
 def test_elsewhere_there_is_a_line_now_and_then_and_one_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {10: 100.0, 20: 105.0, 600: 111.0, 700: 112.0, 1502: 113.0}
     moment = 0.0
-    monkeypatch.setattr(board.time, "monotonic", lambda: moment)
+    monkeypatch.setattr("service.score.board.time.monotonic", lambda: moment)
     shown = io.StringIO()
     with Board(Console(file=shown, width=40)) as here:
         for done in (10, 20, 600, 700, 1502, 1502):

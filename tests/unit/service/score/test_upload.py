@@ -37,7 +37,7 @@ async def sent(form: Form) -> tuple[dict[str, str], bytes]:
         return sink
 
     read = StreamedForm(form.content_type.encode(), "dataset", 10)
-    await read.read(receive, begin)  # type: ignore[arg-type]  # a message is any mapping
+    await read.read(receive, begin)
     return read.fields, sink.data
 
 
