@@ -56,7 +56,8 @@ async def local(asked: Asked, board: Board, *, on_ray: bool = False) -> AsyncIte
     logging.basicConfig(level=logging.WARNING, format="parallax: %(message)s")
     share_one_arena()
     given = None if is_address(asked.dataset) else local_set(asked.dataset)
-    options = asked.options.model_copy(update={"dataset": given.name if given else asked.dataset})
+    named = {"dataset": given.name, "title": given.title} if given else {"dataset": asked.dataset}
+    options = asked.options.model_copy(update=named)
     home = settings.data_dir / "score"
     kept.sweep(home, settings.datasets_keep_h * 3600)
     where = (given.path, given.state) if given else asked.dataset

@@ -80,7 +80,9 @@ async def hand_in(client: httpx.AsyncClient, asked: Asked, board: Board) -> dict
             job = await client.post("v1/scorings", json=options | {"dataset": asked.dataset}, timeout=RESULT_S)
         else:
             given = local_set(asked.dataset)
-            form = Form(options, await asyncio.to_thread(packed, given.path, given.split), board.uploading)
+            form = Form(
+                {"title": given.title} | options, await asyncio.to_thread(packed, given.path, given.split), board.uploading
+            )
             headers = {"Content-Type": form.content_type}
             job = await client.post("v1/scorings", content=form.body(), headers=headers, timeout=RESULT_S)
         described: dict[str, Any] = checked(job).json()

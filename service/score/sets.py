@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import UsageError
+from service.scoring.options import MAX_TITLE
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,11 @@ class LocalSet:
     def name(self) -> str:
         """Within the folder that it lies in."""
         return f"{self.path.name}#{self.split}" if self.split else self.path.name
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return self.name[:MAX_TITLE]
 
     @property
     def state(self) -> tuple[int, int] | None:
