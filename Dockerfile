@@ -7,6 +7,7 @@
 # One commit makes one set of layers: versions come from locks, bytecode is bound to its source by hash, every file has the same time.
 ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
 
+# checkov:skip=CKV_DOCKER_7:the tag stands in PYTHON_IMAGE
 # What all images stand on: Python, a user without rights, and the folder that it writes to.
 FROM ${PYTHON_IMAGE} AS base
 ENV PATH=/opt/venv/bin:$PATH \
