@@ -3,7 +3,7 @@
 resource "azurerm_container_registry" "this" {
   # checkov:skip=CKV_AZURE_139:pushed to from where people build; Entra decides who, and there is no admin account
   # checkov:skip=CKV_AZURE_164:content trust is retired by the service
-  # checkov:skip=CKV_AZURE_165:one region
+  # checkov:skip=CKV_AZURE_165:everything is in one region
   # checkov:skip=CKV_AZURE_166:quarantine is a feature of Premium, for 1.50 USD a day more
   # checkov:skip=CKV_AZURE_167:retention is a feature of Premium; `az acr run --cmd "acr purge ..."` does it
   # checkov:skip=CKV_AZURE_233:zone redundancy is a feature of Premium; nodes keep the image
@@ -102,9 +102,6 @@ resource "azurerm_kubernetes_cluster" "this" {
 
   workload_autoscaler_profile {
     keda_enabled = true
-  }
-
-  monitor_metrics {
   }
 
   oms_agent {

@@ -28,7 +28,9 @@ CASES: Mapping[str, tuple[Sequence[str], dict[str, Any]]] = {
         {
             "settings": {
                 "custom_vision__endpoint": "https://x.cognitiveservices.azure.com",
-                "azure_ml__endpoint": "https://y/score",
+                "custom_vision__project": "33333333-3333-3333-3333-333333333333",
+                "custom_vision__published_name": "production",
+                "azure_ml__endpoint": "https://y.westeurope.inference.ml.azure.com/score",
             },
             "customVision": {"existingSecret": "cv"},
             "azureML": {"existingSecret": "aml"},

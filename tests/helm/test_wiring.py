@@ -212,6 +212,16 @@ def test_the_network_policy_opens_what_is_needed_and_no_private_address() -> Non
     assert web["toFQDNs"] == [{"matchPattern": "*.blob.core.windows.net"}, {"matchName": "login.microsoftonline.com"}]
 
 
+def test_only_those_named_may_ask_and_the_release_s_own_test() -> None:
+    gateway = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "gateway"}}}
+    rendered = render({"networkPolicy": {"from": [gateway]}})
+    http, metrics = rendered.one("NetworkPolicy", "-in")["spec"]["ingress"]
+    own, named = http["from"]
+    assert named == gateway
+    assert own["podSelector"]["matchLabels"].items() <= rendered.one("Pod")["metadata"]["labels"].items()
+    assert metrics["from"] == [{"namespaceSelector": {}}], "all pods of the cluster"
+
+
 def test_a_sweep_is_one_that_finishes_and_workers_on_the_same_study() -> None:
     rendered = made("sweep")
     finish, work = (
