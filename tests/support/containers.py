@@ -28,6 +28,9 @@ BASE_PACKAGES = "ca-certificates,libpython3.11,python3,python3-pip,python3-venv"
 STORE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "parallax" / "containers"
 """Kept between runs: the base takes a minute, and layers whose files did not change are used again."""
 
+MAX_KEPT = 150
+"""Images in the store, one for each step of a build, before those of earlier builds go."""
+
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -149,7 +152,10 @@ def layers(name: str) -> Sequence[str]:
 
 def _base() -> None:
     STORE.mkdir(parents=True, exist_ok=True)
-    if BASE in json.dumps(json.loads(buildah("images", "--json") or "[]")):
+    kept = json.loads(buildah("images", "--all", "--json") or "[]")
+    if len(kept) > MAX_KEPT:
+        buildah("rmi", "--prune")  # those without a name: layers of builds before
+    if BASE in json.dumps(kept):
         return
     with tempfile.TemporaryDirectory(prefix="parallax-base-", dir=STORE) as folder:
         command = ["debootstrap", "--variant=minbase", f"--include={BASE_PACKAGES}", "bookworm", folder]
