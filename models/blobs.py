@@ -139,7 +139,7 @@ def _get(client: "httpx.Client", container: Container, path: str, query: Mapping
             reply = client.get(address, params={**(query or {}), **container.signature})
         except httpx.HTTPError as exc:
             if last:
-                raise UsageError(f"{address} can't be read: {type(exc).__name__}") from None  # its text may hold the signature
+                raise UsageError(f"{address} can't be read: {type(exc).__name__}") from exc
         else:
             if reply.status_code == httpx.codes.OK:
                 return reply

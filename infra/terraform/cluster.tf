@@ -57,7 +57,6 @@ resource "azurerm_kubernetes_cluster" "this" {
     max_count                    = 3
     max_pods                     = 50
     only_critical_addons_enabled = true
-    os_sku                       = "AzureLinux"
     vnet_subnet_id               = azurerm_subnet.nodes.id
     zones                        = ["1", "2", "3"]
     temporary_name_for_rotation  = "systemtmp"
@@ -113,7 +112,7 @@ resource "azurerm_kubernetes_cluster" "this" {
 }
 
 resource "azurerm_kubernetes_cluster_node_pool" "cpu" {
-  # checkov:skip=CKV_AZURE_227:as for the cluster
+  # checkov:skip=CKV_AZURE_227:a feature that must be registered for the subscription first
   name                        = "cpu"
   kubernetes_cluster_id       = azurerm_kubernetes_cluster.this.id
   vm_size                     = var.cpu_vm_size
@@ -122,7 +121,6 @@ resource "azurerm_kubernetes_cluster_node_pool" "cpu" {
   min_count                   = 2
   max_count                   = var.cpu_max_nodes
   max_pods                    = 50
-  os_sku                      = "AzureLinux"
   vnet_subnet_id              = azurerm_subnet.nodes.id
   zones                       = ["1", "2", "3"]
   temporary_name_for_rotation = "cputmp"
@@ -134,7 +132,7 @@ resource "azurerm_kubernetes_cluster_node_pool" "cpu" {
 }
 
 resource "azurerm_kubernetes_cluster_node_pool" "gpu" {
-  # checkov:skip=CKV_AZURE_227:as for the cluster
+  # checkov:skip=CKV_AZURE_227:a feature that must be registered for the subscription first
   name                        = "gpu"
   kubernetes_cluster_id       = azurerm_kubernetes_cluster.this.id
   vm_size                     = var.gpu_vm_size
@@ -146,7 +144,6 @@ resource "azurerm_kubernetes_cluster_node_pool" "gpu" {
   min_count                   = 0
   max_count                   = var.gpu_max_nodes
   max_pods                    = 50
-  os_sku                      = "Ubuntu"
   vnet_subnet_id              = azurerm_subnet.nodes.id
   temporary_name_for_rotation = "gputmp"
   node_labels                 = { "kubernetes.azure.com/scalesetpriority" = "spot" }

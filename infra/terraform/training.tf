@@ -20,8 +20,8 @@ resource "azurerm_application_insights" "this" {
 
 resource "azurerm_machine_learning_workspace" "this" {
   # checkov:skip=CKV_AZURE_144:people submit jobs from their machines; Entra decides who
-  # checkov:skip=CKV2_AZURE_49:as above
-  # checkov:skip=CKV2_AZURE_50:as above; the storage itself is closed
+  # checkov:skip=CKV2_AZURE_49:the same, seen from the workspace
+  # checkov:skip=CKV2_AZURE_50:the storage is closed but for two subnets and the admins
   name                          = var.name
   location                      = azurerm_resource_group.this.location
   resource_group_name           = azurerm_resource_group.this.name

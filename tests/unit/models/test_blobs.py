@@ -1,5 +1,6 @@
 """Models out of Blob Storage, from a server that answers as Blob Storage does."""
 
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -165,6 +166,14 @@ def test_a_signature_reads_and_is_never_told(storage: Storage, tmp_path: Path) -
     with pytest.raises(UsageError) as caught:
         brought(storage, tmp_path / "store", "/models?sv=2023&sig=s3cret")
     assert "s3cret" not in str(caught.value)
+
+
+def test_storage_that_is_not_there_is_told_without_the_signature(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(UsageError, match="can't be read: ConnectError") as caught:
+        list(fetch(f"http://127.0.0.1:{port}/models?sv=2023&sig=s3cret", Repository(tmp_path / "store")))
+    assert "s3cret" not in str(caught.value) + str(caught.value.__cause__)
 
 
 def test_workload_identity_reads(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
