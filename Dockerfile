@@ -19,12 +19,10 @@ RUN groupadd --gid 10001 parallax && \
     rm -f /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-
 WORKDIR /app
 ARG VERSION=0.1.0
-ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Parallax" \
       org.opencontainers.image.description="Serves image classifiers side by side behind one HTTP API, and measures them." \
       org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.version="${VERSION}"
 
 # The tree, laid out as the images want it: code, models, and weights that only training reads.
 FROM base AS tree
@@ -78,6 +76,9 @@ CMD ["serve"]
 FROM serve AS serve-cpu
 COPY --from=packages-serve-cpu /opt/venv /opt/venv
 ENV PARALLAX_DEVICE=cpu
+# Last, since it is another for each commit: what stands above is then taken from the cache.
+ARG REVISION=unknown
+LABEL org.opencontainers.image.revision="${REVISION}"
 
 # CUDA and cuDNN come as wheels: the node has NVIDIA's driver and container toolkit, and the image no CUDA of its own.
 FROM serve AS serve-gpu
@@ -85,6 +86,8 @@ COPY --from=packages-serve-gpu /opt/venv /opt/venv
 ENV PARALLAX_DEVICE=cuda \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
+ARG REVISION=unknown
+LABEL org.opencontainers.image.revision="${REVISION}"
 
 # Sweeps and trainings, as `parallax train ...`.
 FROM base AS train
@@ -100,6 +103,8 @@ VOLUME ["/data"]
 HEALTHCHECK NONE
 ENTRYPOINT ["parallax"]
 CMD ["train", "--help"]
+ARG REVISION=unknown
+LABEL org.opencontainers.image.revision="${REVISION}"
 
 # Locust, and what it sends.
 FROM base AS loadtest
@@ -109,3 +114,5 @@ USER 10001:10001
 HEALTHCHECK NONE
 ENTRYPOINT ["locust"]
 CMD ["--help"]
+ARG REVISION=unknown
+LABEL org.opencontainers.image.revision="${REVISION}"

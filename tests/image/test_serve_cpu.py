@@ -39,6 +39,7 @@ def test_it_says_what_it_is_and_how_it_is_run(image: Image) -> None:
     assert config["Healthcheck"]["Test"][0] == "CMD"
     assert config["Labels"]["org.opencontainers.image.version"] == __version__
     assert config["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert "org.opencontainers.image.revision" in config["Labels"]
 
 
 def test_it_is_small_and_holds_nothing_that_only_builds_or_trains(image: Image) -> None:
