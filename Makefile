@@ -6,7 +6,7 @@ export PARALLAX_DEVICE := $(DEVICE)
 endif
 SERVE_ROLE := $(if $(filter cuda,$(DEVICE)),serve-gpu,serve-cpu)
 
-.PHONY: help serve test bench check format openapi readme lock train-env train mlflow-ui gpu-check clean
+.PHONY: help serve test bench check format openapi readme chart lock train-env train mlflow-ui gpu-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -19,13 +19,14 @@ serve: ## Serve models/store on http://127.0.0.1:8000 (DEVICE=cuda on a GPU, EXT
 test: ## Run the tests (ARGS="tests/unit -k jpeg" for some of them)
 	@python=$$(scripts/env.sh dev) && exec "$$python" -m pytest $(ARGS)
 
-check: ## Check format, lint, types, the OpenAPI snapshot and the locks
+check: ## Check format, lint, types, the OpenAPI snapshot, the chart's schema and the locks
 	@python=$$(scripts/env.sh dev) || exit; \
 	"$$python" -m ruff format --check . && \
 	"$$python" -m ruff check . && \
 	"$$python" -m mypy && \
 	"$$python" -m scripts.openapi --check && \
 	"$$python" -m scripts.readme --check && \
+	"$$python" -m scripts.chart --check && \
 	scripts/locks.sh --check
 
 format: ## Format the code and mend what the linter can mend by itself
@@ -38,6 +39,9 @@ openapi: ## Write docs/openapi.json anew, after a change of the API
 
 readme: ## Write the README's table of settings anew
 	@python=$$(scripts/env.sh dev) && exec "$$python" -m scripts.readme
+
+chart: ## Write the Helm chart's schema and its README's table anew
+	@python=$$(scripts/env.sh dev) && exec "$$python" -m scripts.chart
 
 bench: ## Compare with the in-process limit and a plain server (ARGS="scenario swap" for what happens in production; --help)
 	@python=$$(scripts/env.sh dev) && exec "$$python" -m loadtest.bench $(if $(ARGS),$(ARGS),speed)

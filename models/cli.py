@@ -12,7 +12,9 @@ from models.errors import ModelError, UsageError
 from models.repository import Repository, StoredModel
 from models.workspace import data_dir, models_dir
 
-models_app = typer.Typer(no_args_is_help=True, help="List, show, verify, evaluate, slim and delete the models of the store.")
+models_app = typer.Typer(
+    no_args_is_help=True, help="List, show, verify, evaluate, fetch, slim and delete the models of the store."
+)
 console = Console()
 
 Name = Annotated[str, typer.Argument(help="NAME for the newest version, or NAME/VERSION.")]
@@ -97,6 +99,34 @@ def evaluate(
 
     repository = _repository(store)
     judge(repository, _get(repository, name), test, data_dir() / "downloads", console)
+
+
+@models_app.command(cls=SeveralValues)
+def fetch(
+    address: Annotated[
+        str | None,
+        typer.Argument(
+            help="https://ACCOUNT.blob.core.windows.net/CONTAINER[/PREFIX], with its signature (?sv=...), if it needs one.",
+            envvar="PARALLAX_FETCH_FROM",
+            show_envvar=True,
+        ),
+    ] = None,
+    only: Annotated[list[str], typer.Option(help="Names of models. [default: all]")] = [],  # noqa: B006  # as typer has it
+    versions: Annotated[int, typer.Option(min=1, help="Of each model, so many, newest first.")] = 1,
+    store: Store = None,
+) -> None:
+    """Bring models from Azure Blob Storage into the store, whole and verified, or not at all.
+
+    The container holds what a store holds: NAME/VERSION/ with model.json and its files. A version is compared with the digests
+    of its card before it gets its place; one that is there already stays. In AKS the pod's workload identity reads.
+    """
+    from models.blobs import fetch as bring
+
+    if address is None:
+        raise UsageError("say where from: https://ACCOUNT.blob.core.windows.net/CONTAINER, or PARALLAX_FETCH_FROM")
+    for stored, new in bring(address, _repository(store), names=only, versions=versions):
+        where = f"{stored.card.name}/{stored.card.version}"
+        console.print(f"[green]{'fetched' if new else 'there already'}[/] {where}", highlight=False)
 
 
 @models_app.command(cls=SeveralValues)

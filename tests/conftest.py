@@ -6,12 +6,16 @@ import pytest
 
 HERE = Path(__file__).parent
 
+LAST = ("terraform", "helm", "image")
+"""Folders whose tests come after all others, in this order: slow ones, which say little while something else is broken."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        folder = next((path.name for path in item.path.parents if path.parent == HERE), None)
+    folders = {item: next((path.name for path in item.path.parents if path.parent == HERE), None) for item in items}
+    for item, folder in folders.items():
         if folder:
             item.add_marker(folder)
+    items.sort(key=lambda item: LAST.index(folder) + 1 if (folder := folders[item]) in LAST else 0)
 
 
 @pytest.fixture(scope="session")
