@@ -6,8 +6,10 @@ import pytest
 
 HERE = Path(__file__).parent
 
-LAST = ("terraform", "helm", "image")
-"""Folders whose tests come after all others, in this order: slow ones, which say little while something else is broken."""
+LAST = ("terraform", "helm", "image", "cluster")
+"""Folders whose tests come after all others, in this order: slow ones, which say little while something else is broken. Ray comes
+last: a process that has driven a cluster no longer shows pytest what our loggers say.
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
