@@ -154,7 +154,14 @@ def started(*words: object, **settings: object) -> Iterator["subprocess.Popen[st
         for name, value in settings.items()
     }
     command = [sys.executable, "-m", "parallax", "score", *map(str, words)]
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # a shell's background job ignores it
+    ) as process:
         try:
             yield process
         finally:
