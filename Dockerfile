@@ -4,7 +4,8 @@
 #   docker build --target train     -t parallax:0.1.0-train .
 #   docker build --target loadtest  -t parallax:0.1.0-loadtest .
 # Behind a mirror, pip's settings come as a secret, which leaves nothing in the image: --secret id=pipconf,src=pip.conf
-# One commit makes one set of layers: versions come from locks, bytecode is bound to its source by hash, every file has the same time.
+# With `buildah bud --timestamp 0` one commit and one base make one set of layers: versions come from locks, bytecode is bound to its
+# source by hash, every file of ours has the same time.
 ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
 
 # checkov:skip=CKV_DOCKER_7:the tag stands in PYTHON_IMAGE

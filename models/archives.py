@@ -4,9 +4,11 @@ They are read in place, or one known member is written under a name of ours, so 
 such names means harm all the same, or lost a path on the way.
 """
 
+import lzma
 import stat
 import struct
 import zipfile
+import zlib
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path, PurePosixPath
@@ -19,6 +21,19 @@ MAX_UNPACKED_BYTES = 100_000_000_000
 """Of all files together, as the list says: a guard against crafted zips. Whoever reads one bounds it as well."""
 DIRECTORY_BYTES = 200
 """Of a zip's list, for each file: with names of 150 characters on average."""
+
+DAMAGED = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    UnicodeDecodeError,
+)
+"""What zipfile raises for a file that is torn, or packed in a way that it does not know."""
 
 END, END_BYTES = b"PK\x05\x06", 22
 LOCATOR, LOCATOR_BYTES = b"PK\x06\x07", 20
@@ -36,7 +51,7 @@ def open_zip(path: Path | IO[bytes], name: str, max_files: int = MAX_FILES) -> z
         with path.open("rb") if isinstance(path, Path) else nullcontext(path) as file:
             _check_directory(file, name, max_files)
         return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile, struct.error, NotImplementedError, UnicodeDecodeError) as exc:
+    except DAMAGED as exc:
         raise DatasetError(f"{name} is not a zip file that can be read: {exc}") from exc
 
 
@@ -98,6 +113,6 @@ def _check_directory(file: IO[bytes], name: str, max_files: int) -> None:
                     file.seek(at)
                     claims.append(struct.unpack("<QQ", file.read(END64_BYTES)[32:48]))
     # A short form says "all bits set" where only the long one has room; folders have entries too.
-    real = [(entries, length) for entries, length in claims if entries != 0xFFFF and length != 0xFFFFFFFF]
-    if any(entries > 2 * max_files or length > DIRECTORY_BYTES * max_files for entries, length in real):
+    many = any(entries != 0xFFFF and entries > 2 * max_files for entries, _ in claims)
+    if many or any(length != 0xFFFFFFFF and length > DIRECTORY_BYTES * max_files for _, length in claims):
         raise DatasetError(f"{name} lists more files than the {max_files:,} that it may have. Split it into parts.")

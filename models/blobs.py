@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from xml.etree import ElementTree as ET
 
 from models.errors import BrokenModel, UsageError
+from models.hosts import is_loopback
 from models.metadata import CARD_FILE, NAME_PATTERN, read_card
 from models.repository import Repository, StoredModel
 
@@ -29,7 +30,6 @@ ATTEMPTS = 4
 PAUSE_S = 0.5
 """Before the second attempt; twice as long before each further one."""
 AGAIN = frozenset({408, 429, 500, 502, 503, 504})
-LOCAL = ("127.0.0.1", "::1", "localhost")
 
 BLOB = re.compile(rf"(?P<name>{NAME_PATTERN})/(?P<version>[1-9][0-9]*)/(?P<file>[A-Za-z0-9_][A-Za-z0-9_.-]*)", re.ASCII)
 """Of a version, below the prefix. Whatever else lies there is no part of the store."""
@@ -51,7 +51,7 @@ class Container:
         except ValueError as exc:
             raise UsageError("that is no address of a blob container") from exc
         container, _, prefix = parts.path.lstrip("/").partition("/")
-        trusted = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOCAL)
+        trusted = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
         if not trusted or not container or parts.username is not None:
             raise UsageError("https://ACCOUNT.blob.core.windows.net/CONTAINER[/PREFIX] is wanted")
         prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
@@ -69,8 +69,9 @@ def fetch(
     import httpx
 
     container = Container.at(address)
-    # A proxy's settings are the machine's; redirects would carry the token elsewhere.
-    with httpx.Client(timeout=TIMEOUT_S, follow_redirects=False) as client:
+    near = is_loopback(urlsplit(container.root).hostname or "")  # where no proxy of the environment has a way to
+    # Redirects would carry the token elsewhere.
+    with httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=not near) as client:
         client.headers["x-ms-version"] = API_VERSION
         if not container.signature and (token := _token(client)):
             client.headers["Authorization"] = f"Bearer {token}"

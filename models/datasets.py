@@ -5,8 +5,6 @@ Zips are read in place and never unpacked, so a crafted member name has nowhere 
 """
 
 import hashlib
-import zipfile
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Self, TypeVar
 
-from models.archives import files_of, open_zip
+from models.archives import DAMAGED, files_of, open_zip
 from models.class_folders import images_of
 from models.errors import DatasetError
 from models.imaging import Limits
@@ -99,7 +97,7 @@ class _ZipDataset(Dataset):
             raise DatasetError(f"{self.name}: {path} has more than {LIMITS.max_bytes:,} bytes")
         try:
             return self._zip.read(member)
-        except (OSError, RuntimeError, zipfile.BadZipFile, NotImplementedError, zlib.error) as exc:  # damaged or exotic
+        except DAMAGED as exc:
             raise DatasetError(f"{self.name}: {path} can't be read: {exc}") from exc
 
     def close(self) -> None:

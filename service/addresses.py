@@ -1,7 +1,9 @@
-"""Hosts and addresses: which mean this very machine, and which a key may be sent to."""
+"""Hosts and addresses: which are the internet's, and which a key may be sent to."""
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
+
+from models.hosts import is_loopback
 
 AZURE_HOST = IPv4Address("168.63.129.16")
 """Public by its number, and yet the platform's own inside every Azure machine (learn.microsoft.com, "What is IP address
@@ -33,16 +35,6 @@ def is_public(text: str) -> bool:
         embedding = any(address in network for network in EMBEDDING) or (int(address) >> 32 & 0xFFFFFFFF) in ISATAP
         return address in UNICAST and not embedding
     return True
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or an address, IPv6 with or without brackets, means this very machine."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def checked_endpoint(text: str) -> str:

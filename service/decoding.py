@@ -15,8 +15,10 @@ Out = TypeVar("Out")
 BIG_PIXELS = 2_000_000
 """An image above this takes tens of milliseconds and up to 75 MB: two such decodes at once help nobody on a small machine."""
 
-SMALL_PIXELS = 65_536
-"""Up to here decoding takes a third of a millisecond, and going to a thread and back takes as long: it happens at once."""
+SMALL_PIXELS, SMALL_BYTES = 65_536, 65_536
+"""Up to here decoding takes a third of a millisecond, and going to a thread and back takes as long: it happens at once. Bytes
+count too, since a small JPEG can be made of a great many scans.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Decoder:
     async def run(self, prepare: Callable[[bytes], Out], data: bytes) -> Decoded[Out]:
         """Prepare one image. Raises `ImageError`; what its header gives away costs no thread."""
         pixels = imaging.check(data, self._limits).pixels
-        if pixels <= SMALL_PIXELS:
+        if pixels <= SMALL_PIXELS and len(data) <= SMALL_BYTES:
             return _timed(prepare, data)
         pool: Executor = self._big if pixels > BIG_PIXELS else self._middling
         return await asyncio.get_running_loop().run_in_executor(pool, _timed, prepare, data)

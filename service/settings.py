@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from models.hosts import is_loopback
 from models.workspace import data_dir, models_dir
-from service.addresses import is_loopback
 from service.custom_vision_api_settings import CustomVisionApiSettings
 from service.errors import ConfigurationError
 from service.remote_settings import AzureMLSettings, CustomVisionSettings, checked_database

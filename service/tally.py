@@ -24,8 +24,8 @@ class Tally:
     month_calls: int = 0
     """By all who share the budget, as the database knew when it was last asked, without what this process holds in hand."""
     breaker: BreakerState = "closed"
-    usd_per_call: float = 0.0
-    """As configured; 0 if nobody said."""
+    usd_per_call: float | None = None
+    """As configured; None if nobody said."""
     metered: bool = False
     """Whether every call costs, even if nobody said how much: nobody makes such calls unless told to."""
     usd: float = 0.0
@@ -35,4 +35,4 @@ class Tally:
         """One more. Every request counts as a paid one: which are not, nobody has confirmed."""
         self.calls[outcome] += 1
         if outcome != "unreachable":
-            self.usd += self.usd_per_call
+            self.usd += self.usd_per_call or 0.0

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from service.addresses import is_loopback
+from models.hosts import is_loopback
 from service.errors import ConfigurationError, ForeignOrigin, MissingKey
 from service.settings import Settings
 

@@ -53,7 +53,7 @@ class AzureMLBackend(Elsewhere):
             secret=key,
             timeout_s=chosen.timeout_s,
             explain=by_status(HINTS),
-            tally=Tally(usd_per_call=(chosen.usd_per_1000 or 0) / 1000),
+            tally=Tally(usd_per_call=None if chosen.usd_per_1000 is None else chosen.usd_per_1000 / 1000),
         )
         super().__init__("azure_ml", chosen.labels, chosen.max_in_flight, remote)
 

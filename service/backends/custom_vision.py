@@ -62,7 +62,7 @@ class CustomVisionBackend(Elsewhere):
         self._limits = imaging.Limits(settings.max_body_bytes, settings.max_pixels)
         self._turnstile = Quota(settings, tally) if door is None else None
         tally.metered = True
-        tally.usd_per_call = (chosen.usd_per_1000 or 0) / 1000
+        tally.usd_per_call = None if chosen.usd_per_1000 is None else chosen.usd_per_1000 / 1000
         self._breaker = Breaker(chosen.host)
         remote = Remote(
             "custom_vision",

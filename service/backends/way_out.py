@@ -6,7 +6,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from service.addresses import is_loopback
+from models.hosts import is_loopback
 from service.backends.wire import CONNECT_S, Reply, Wire
 
 

@@ -72,6 +72,11 @@ def _settings(settings: Settings, pinned: Identity, processes: int) -> Settings:
     )
 
 
+def for_permits(settings: Settings) -> Settings:
+    """What keeps the quota: the way to the database that counts, and no key of anybody else."""
+    return settings.model_copy(update={"api_keys": SecretStr(""), "api_keys_file": None, "azure_ml": AzureMLSettings()})
+
+
 def _files(settings: Settings, pinned: Identity) -> dict[str, bytes]:
     with suppress(UnknownModel):
         stored = Repository(settings.models_dir).get(pinned.name, pinned.version)

@@ -15,7 +15,7 @@ from service.cluster import columns
 from service.cluster.columns import Part
 from service.cluster.connection import Cluster
 from service.cluster.feed import fed
-from service.cluster.load import packed
+from service.cluster.load import for_permits, packed
 from service.cluster.permits import Permits
 from service.cluster.station import Scorer
 from service.domain import Identity
@@ -152,7 +152,7 @@ class ClusterStint:
         here = NodeAffinitySchedulingStrategy(self._cluster.here, soft=False)  # where the database is
         actor = ray.remote(max_restarts=-1, max_task_retries=-1, max_concurrency=1000)(Permits)
         name = f"parallax-permits-{self._job.id}"
-        return actor.options(name=name, num_cpus=0, scheduling_strategy=here).remote(self._settings)
+        return actor.options(name=name, num_cpus=0, scheduling_strategy=here).remote(for_permits(self._settings))
 
 
 def _reason(exc: Exception) -> str:

@@ -53,18 +53,21 @@ async def local(asked: Asked, board: Board, *, on_ray: bool = False) -> AsyncIte
     `on_ray`: a cluster scores the images, and this process keeps the rows. Raises `ParallaxError`.
     """
     settings = load_settings(models_dir=asked.models_dir, keep_versions=1)
+    if on_ray and settings.device == "auto":  # what a node has is not what another has
+        settings = settings.model_copy(update={"device": "cpu"})
     logging.basicConfig(level=logging.WARNING, format="parallax: %(message)s")
     share_one_arena()
     given = None if is_address(asked.dataset) else local_set(asked.dataset)
     named = {"dataset": given.name, "title": given.title} if given else {"dataset": asked.dataset}
     options = asked.options.model_copy(update=named)
     home = settings.data_dir / "score"
-    kept.sweep(home, settings.datasets_keep_h * 3600)
     where = (given.path, given.state) if given else asked.dataset
     folder = kept.folder_of(home, where, settings.models_dir.resolve(), options.model_dump_json())
     root = given.path.parent if given else settings.datasets_dir
     own = {"data_dir": folder, "database_url": SecretStr(""), "datasets_dir": root}
     with kept.held(folder, fresh=asked.fresh):
+        kept.sweep(home, settings.datasets_keep_h * 3600)  # whoever comes back in time has taken what is theirs
+        begun = (folder / "parallax.db").exists()
         job: Job | None = None
         try:
             async with AsyncExitStack() as stack:
@@ -85,9 +88,12 @@ async def local(asked: Asked, board: Board, *, on_ray: bool = False) -> AsyncIte
                 board.say("Stopped. The same command goes on from here; with --fresh it begins anew.")
             raise
         finally:
-            if job is None:
+            if job is None and not begun:
                 kept.forget(folder)
-        kept.forget(folder)
+        if broken_off(job):
+            board.say("What was answered is kept: the same command goes on with what is missing.")
+        else:
+            kept.forget(folder)
 
 
 class LocalOutcome:
@@ -150,7 +156,12 @@ async def _spread(stack: AsyncExitStack, machinery: Machinery, settings: Setting
     return replace(
         machinery,
         summary=Summary(
-            Repository(settings.models_dir), machinery.registry, cluster.cpus, settings.usd_per_hour, cluster.machine
+            Repository(settings.models_dir),
+            machinery.registry,
+            cluster.cpus,
+            settings.usd_per_hour,
+            cluster.machine,
+            cluster.nodes,
         ),
         elsewhere=partial(ClusterStint, cluster, settings, machinery.code_of),
     )
@@ -160,9 +171,16 @@ def _cpus(settings: Settings) -> int:
     return math.ceil(settings.cpus) if settings.cpus else usable_cpus()
 
 
+def broken_off(job: Job) -> bool:
+    """Whether it ended before every image had its row, as when a cluster gives up."""
+    return job.state == "failed" and job.done < job.total
+
+
 async def _begun(desk: Desk, board: Board) -> Job | None:
     """The run that an earlier process left."""
     for job in await desk.newest(1, None):
+        if broken_off(job):
+            await desk.again(job)
         when = datetime.fromtimestamp(job.created).astimezone()
         board.say(
             f"Going on with the run of {when:%d %B, %H:%M}, which has {job.done:,} of {job.total:,} answers. "

@@ -10,8 +10,8 @@ import httpx
 from pydantic import ValidationError
 
 from models.errors import ParallaxError, UsageError
+from models.hosts import is_loopback
 from models.scoring.results import Scoring
-from service.addresses import is_loopback
 from service.api.scoring_rows import FormName
 from service.score.asked import Asked
 from service.score.board import Board, outlined

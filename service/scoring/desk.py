@@ -81,6 +81,11 @@ class Desk:
         """Newest first."""
         return await self._look(partial(store.newest, limit=limit, before=before))
 
+    async def again(self, job: Job) -> None:
+        """Have one that failed go on with what is missing."""
+        await self._ask(partial(store.again, job=job.id))
+        self._worker.look()
+
     async def cancel(self, job: str) -> Job:
         """Raises `UnknownScoring`."""
         return await self._ask(partial(store.cancel, job=job))
@@ -90,11 +95,15 @@ class Desk:
         return await self._look(lambda connection: (store.get(connection, job), store.events(connection, job, after)))
 
     async def pages(self, job: Job) -> AsyncIterator[list[Row]]:
-        """All rows, by backend and image, in transactions of a page each: others write meanwhile."""
+        """All rows, by backend and image, in transactions of a page each: others write meanwhile.
+
+        Raises `UnknownScoring` at the end if the job was deleted meanwhile.
+        """
         after = None
         while rows := await self._look(partial(results.page, job=job, after=after)):
             yield rows
             after = (rows[-1].backend, rows[-1].image)
+        await self.get(job.id)  # or some may have been deleted meanwhile, and nobody should take this for all
 
     async def rows(self, job: Job) -> list[Row]:
         """All rows in memory."""
@@ -107,7 +116,6 @@ class Desk:
         async with self._judging:
             if job.id not in self._results:
                 rows = await self.rows(job)
-                await self.get(job.id)  # or some of them may have been deleted meanwhile
                 self._results[job.id] = await self._aside(self._machinery.summary, job, rows)
                 while len(self._results) > KEPT_RESULTS:
                     self._results.popitem(last=False)

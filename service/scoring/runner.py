@@ -72,7 +72,14 @@ class Run:
                 away.append(self._backend(pinned, left))
             else:
                 await self._backend(pinned, left)
-        await asyncio.gather(*away)
+        working = [asyncio.ensure_future(one) for one in away]
+        try:
+            await asyncio.gather(*working)
+        finally:  # of calls that cost money none is made for a run that has failed
+            for one in working:
+                one.cancel()
+            if working:
+                await asyncio.wait(working)
 
     def _remote(self, pinned: Identity) -> bool:
         served = [one for one in self._machinery.registry.running if one.identity.name == pinned.name]

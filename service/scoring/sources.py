@@ -5,16 +5,14 @@ name at fault; what is wrong with one image is that image's error.
 """
 
 import threading
-import zipfile
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from models.archives import MAX_FILES, files_of, open_zip, quoted
+from models.archives import DAMAGED, MAX_FILES, files_of, open_zip, quoted
 from models.class_folders import IMAGE_SUFFIXES, images_of
-from models.errors import DatasetError, ImageTooLarge, UnreadableImage
+from models.errors import DatasetError, ImageTooLarge, ParallaxError, UnreadableImage
 from service.scoring.jobs import LONGEST_PATH, Task
 
 MAX_ENTRIES = MAX_FILES
@@ -84,6 +82,9 @@ class ZipSource(Source):
         self._split = split
         self.prefix = prefix
         self._file = None if isinstance(path, Path) else path
+        self._failures: tuple[type[Exception], ...] = (
+            DAMAGED if self._file is None else (Exception,)
+        )  # whatever a storage's client raises
         self._zip = open_zip(path, self._name, MAX_ENTRIES)
         self._members = {str(PurePosixPath(info.filename)): info for info in self._zip.infolist()}
         self._lock = threading.Lock()
@@ -102,8 +103,10 @@ class ZipSource(Source):
                 data = member.read(max_bytes + 1)  # whatever its header says
         except KeyError:
             raise UnreadableImage(f"{image} is not in the zip any more.") from None
-        except (OSError, RuntimeError, zipfile.BadZipFile, NotImplementedError, zlib.error, EOFError) as exc:
-            raise UnreadableImage(f"{image} can't be read: {exc}") from exc  # damaged, or packed in an exotic way
+        except ParallaxError:
+            raise
+        except self._failures as exc:
+            raise UnreadableImage(f"{image} can't be read: {exc}") from exc
         if len(data) > max_bytes:
             raise _too_large(image, max_bytes)
         return data

@@ -25,6 +25,9 @@ def opened_zip(address: str, split: str | None, prefix: str, allowed: Sequence[s
     except DatasetError:
         opened.close()
         raise
+    except Exception as exc:  # as above
+        opened.close()
+        raise DatasetError(f"{address} can't be read ({type(exc).__name__}: {exc}).") from exc
 
 
 class StorageFolder(Source):

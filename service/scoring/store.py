@@ -157,6 +157,13 @@ def finish(connection: Connection, job: str, owner: str, state: State, said: str
     note(connection, job, state, {"note": said})
 
 
+def again(connection: Connection, job: str) -> None:
+    """Put a job that failed back into the queue, with the rows that it has."""
+    failed = and_(JOBS.c.id == job, JOBS.c.state == "failed")
+    if connection.execute(update(JOBS).where(failed).values(state="queued", ended=None, note=None)).rowcount:
+        note(connection, job, "queued", {})
+
+
 def cancel(connection: Connection, job: str) -> Job:
     """Have a job end with what it has; one that has ended stays as it is. Raises `UnknownScoring`."""
     alone(connection)

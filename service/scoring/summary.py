@@ -30,16 +30,18 @@ class Summary:
         cpus: int,
         usd_per_hour: float | None = None,
         where: str | None = None,
+        machines: int = 1,
     ) -> None:
         """`cpus`: what an hour of this service takes of a machine. `usd_per_hour`: what that costs, whatever the list says.
 
-        `where`: in words, the machines that work; None: this one does.
+        `where`: in words, the machines that work; None: this one does. `machines`: how many they are, each at that price.
         """
         self._repository = repository
         self._registry = registry
         self._cpus = cpus
         self._usd_per_hour = usd_per_hour
         self._where = where
+        self._machines = machines
 
     def __call__(self, job: Job, rows: Sequence[Row]) -> Scoring:
         """What a job found out, by its rows and by what was noted of it: the same whenever, and wherever, this is asked."""
@@ -69,15 +71,22 @@ class Summary:
         if not on_gpu and pinned.provider != "CPUExecutionProvider":
             return None
         if self._usd_per_hour is not None:
-            return Price(self._usd_per_hour, "PARALLAX_USD_PER_HOUR")
+            return self._of_all(Price(self._usd_per_hour, "PARALLAX_USD_PER_HOUR"))
+        if not on_gpu:
+            return prices.hour(self._cpus)
         gpu = machine.gpu()
-        return prices.hour(self._cpus, gpu if on_gpu else None) if gpu or not on_gpu else None
+        price = prices.hour(self._cpus, gpu) if gpu else None
+        return price and self._of_all(price)
+
+    def _of_all(self, price: Price) -> Price:
+        """Of all machines, by that of one."""
+        return price if self._machines == 1 else Price(price.usd * self._machines, f"{self._machines} x {price.source}")
 
     def _call(self, pinned: Identity) -> Price | None:
         served = next((one.backend for one in self._registry.running if one.identity.name == pinned.name), None)
         if served is None or served.tally is None:
             return None
-        if served.tally.usd_per_call:
+        if served.tally.usd_per_call is not None:
             return Price(served.tally.usd_per_call, f"PARALLAX_{pinned.kind.upper()}__USD_PER_1000")
         return prices.call(pinned.kind)
 

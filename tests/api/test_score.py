@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 from models.errors import ParallaxError
 from parallax import app
 from tests.api.conftest import LABELS
+from tests.support.environment import settle
 from tests.support.images import labelled, write_folder, write_zip
 from tests.support.models import tiny_model
 from tests.support.server import PATIENCE_S, Server, eventually, serving
@@ -49,14 +50,8 @@ def server(home: Path) -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of a developer's, and the server's key."""
-    for name in os.environ:
-        if name.startswith("PARALLAX_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(home)
-    monkeypatch.setenv("PARALLAX_MODELS_DIR", str(home / "store"))
-    monkeypatch.setenv("PARALLAX_DATA_DIR", str(home / "own"))
+    settle(monkeypatch, home)
     monkeypatch.setenv("PARALLAX_API_KEY", KEY)
-    monkeypatch.setenv("COLUMNS", "200")
 
 
 def score(*words: object) -> Result:
@@ -205,6 +200,28 @@ def test_a_killed_run_goes_on_and_counts_every_image_once(home: Path, tmp_path: 
     often = Counter((row["backend"], row["image"]) for row in rows_of(tmp_path / "r.jsonl"))
     assert set(often.values()) == {1}
     assert len(often) == 38
+    assert list((home / "own" / "score").iterdir()) == []
+
+
+def test_what_can_t_go_on_now_is_kept_for_later(home: Path) -> None:
+    words = (home / "set", "--backends", "fake", "--concurrency", 1)
+    with started(*words, **SLOW) as process:
+        begins(process)
+        eventually(lambda: written(home), "it has written rows")
+        process.kill()
+    begun = written(home)
+    with started(*words) as process:
+        told = process.stderr.read() if process.stderr else ""
+        process.wait(PATIENCE_S)
+    assert (process.returncode, "no backend 'fake'" in told) == (2, True), told
+    assert written(home) == begun
+    with closing(sqlite3.connect(next((home / "own" / "score").glob("*/parallax.db")))) as database:
+        database.execute("UPDATE scorings SET state = 'failed', ended = began, owner = NULL, lease = NULL")
+        database.commit()
+    with started(*words, **SLOW) as process:
+        told = process.stderr.read() if process.stderr else ""
+        process.wait(PATIENCE_S)
+    assert (process.returncode, f"which has {begun} of 19 answers" in told) == (0, True), told
     assert list((home / "own" / "score").iterdir()) == []
 
 

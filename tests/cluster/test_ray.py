@@ -1,7 +1,6 @@
 """`parallax score --engine ray` on a real cluster of several nodes: the rows of a run in one process, whatever dies."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from service.scoring.options import Options
 from tests.support.clusters import cluster_of, kill_node, kill_scorer
 from tests.support.custom_vision.accounts import serving_account
 from tests.support.custom_vision.state import PREDICTION_KEY, Account
+from tests.support.environment import settle
 from tests.support.images import labelled, write_folder, write_zip
 from tests.support.models import tiny_model
 
@@ -41,13 +41,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in os.environ:
-        if name.startswith("PARALLAX_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PARALLAX_MODELS_DIR", str(tmp_path / "store"))
-    monkeypatch.setenv("PARALLAX_DATA_DIR", str(tmp_path / "own"))
-    monkeypatch.setenv("COLUMNS", "200")
+    settle(monkeypatch, tmp_path)
     return tmp_path
 
 

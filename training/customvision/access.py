@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from models.errors import UsageError
+from models.hosts import is_loopback
 
 TRAINING_ENDPOINT = "PARALLAX_CUSTOM_VISION_TRAINING_ENDPOINT"
 TRAINING_KEY = "PARALLAX_CUSTOM_VISION_TRAINING_KEY"
@@ -33,7 +34,7 @@ class Access:
     @property
     def local(self) -> bool:
         """On this machine: no proxy of the environment has a part in it."""
-        return is_loopback(self.endpoint)
+        return on_this_machine(self.endpoint)
 
 
 def training_access(endpoint: str | None, key_file: Path | None) -> Access:
@@ -54,9 +55,9 @@ def said(value: str | None, variable: str, option: str) -> str:
     return found
 
 
-def is_loopback(address: str) -> bool:
-    """Whether an address names this very machine."""
-    return urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1")
+def on_this_machine(address: str) -> bool:
+    """Whether an address leads to this very machine."""
+    return is_loopback(urlsplit(address).hostname or "")
 
 
 def check_address(address: str, what: str) -> str:
@@ -68,7 +69,7 @@ def check_address(address: str, what: str) -> str:
         sound = False
     if not sound:
         raise UsageError(f"{what} must be an address such as https://NAME.cognitiveservices.azure.com, without a name in it")
-    if address.startswith("http:") and not is_loopback(address):
+    if address.startswith("http:") and not on_this_machine(address):
         raise UsageError(f"{what} must begin with https://: over http anybody on the way reads along")
     return address
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from models.files import written_whole
-from training.customvision.access import check_address, is_loopback
+from training.customvision.access import check_address, on_this_machine
 from training.customvision.client import ServiceError
 
 ATTEMPTS = 4
@@ -45,7 +45,7 @@ class Downloads:
         self, address: str, max_bytes: int, what: str, again: Callable[[], object], take: Callable[[bytes], object]
     ) -> None:
         check_address(address, f"the address of {what}")
-        client = self._clients[is_loopback(address)]
+        client = self._clients[on_this_machine(address)]
         for attempt in range(1, ATTEMPTS + 1):
             again()
             try:

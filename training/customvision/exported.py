@@ -6,14 +6,13 @@ the image is stretched with Pillow's default filter.
 """
 
 import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 import onnx
 
-from models.archives import files_of, open_zip
+from models.archives import DAMAGED, files_of, open_zip
 from models.errors import DatasetError, UsageError
 from models.repository import Repository
 from training.graphs import read_graph
@@ -82,7 +81,7 @@ def _unpack(archive: Path, target: Path) -> list[str]:
             text = file.read(labels).decode("utf-8-sig")
     except DatasetError as exc:
         raise UsageError(f"{archive} can't be read as a zip that Custom Vision exported: {exc}") from exc
-    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, UnicodeDecodeError) as exc:
+    except DAMAGED as exc:
         raise UsageError(f"{archive} can't be read as a zip: {exc}") from exc
     found = [line.strip() for line in text.splitlines() if line.strip()]
     if len(found) < 2 or len(set(found)) < len(found):

@@ -11,7 +11,7 @@ import pytest
 from models.errors import ImageTooLarge, UnsupportedImage
 from models.imaging import Limits
 from service.backends.base import Candidate
-from service.decoding import BIG_PIXELS, SMALL_PIXELS, Decoder
+from service.decoding import BIG_PIXELS, SMALL_BYTES, SMALL_PIXELS, Decoder
 from service.niceness import BIG_IMAGES, LOADING, step_back
 from service.registry import Registry
 from service.settings import load_settings
@@ -58,6 +58,10 @@ async def test_big_images_and_middling_ones_have_threads_of_their_own_and_the_sm
         decoded = await decoder.run(name, data)
         assert decoded.value.startswith(prefix)
         assert decoded.took >= 0
+
+
+async def test_a_small_picture_in_many_bytes_is_no_small_image(decoder: Decoder) -> None:
+    assert (await decoder.run(name, SMALLEST + bytes(SMALL_BYTES))).value.startswith("decode_")
 
 
 @linux

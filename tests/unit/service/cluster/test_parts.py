@@ -17,7 +17,7 @@ from service.cluster import columns
 from service.cluster.columns import Part
 from service.cluster.connection import connected
 from service.cluster.feed import fed
-from service.cluster.load import packed
+from service.cluster.load import for_permits, packed
 from service.domain import Identity
 from service.scoring.jobs import Job, Task
 from service.scoring.options import Options
@@ -65,6 +65,8 @@ def test_a_backend_travels_with_its_own_files_and_with_no_key_of_others(tmp_path
     assert (tmp_path / "there/tiny/1/model.onnx").read_bytes() == (tmp_path / "store/tiny/1/model.onnx").read_bytes()
     remote = packed(settings, job(Options()), Identity("azure_ml", "azure_ml", "1", "", "", ("x", "y")), 4, str)
     assert remote.files == {}
+    assert not for_permits(settings).api_keys.get_secret_value()
+    assert not for_permits(settings).azure_ml.key.get_secret_value()
     assert remote.settings.azure_ml.key.get_secret_value() == "secret-of-a"
     assert remote.settings.azure_ml.max_in_flight == 2, "calls under way are divided among the processes"
     assert remote.settings.azure_ml.labels == ["x", "y"]

@@ -1,5 +1,6 @@
 """What sets may look like, and what is refused of those that others made."""
 
+import io
 import stat
 import struct
 import warnings
@@ -117,6 +118,16 @@ def test_a_zip_of_too_many_files_is_refused_before_its_list_is_read(tmp_path: Pa
         ZipSource(path)
 
 
+def test_a_long_list_is_seen_though_its_length_alone_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = listing(30)
+    end = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, listed.index(b"PK\6\6"), 0, 0)
+    (tmp_path / "x.zip").write_bytes(listed[: listed.index(b"PK\6\6")] + end)
+    assert len(ZipSource(tmp_path / "x.zip").tasks()) == 30, "zipfile reads it"
+    monkeypatch.setattr(sources, "MAX_ENTRIES", 5)
+    with pytest.raises(DatasetError, match="lists more files"):
+        ZipSource(tmp_path / "x.zip")
+
+
 @pytest.mark.parametrize("count", [100_000, 100_001, 200_001])
 def test_a_hundred_thousand_files_are_the_most(tmp_path: Path, count: int) -> None:
     """So many names, all of one file that is not there, as who wants to fill our memory would write them."""
@@ -138,6 +149,40 @@ def test_names_that_are_written_in_an_odd_way_are_found(tmp_path: Path) -> None:
     source = ZipSource(write_zip(tmp_path / "x.zip", {"./sea/1.jpg": b"one", "street//1.png": b"three"}))
     assert source.tasks() == [TASKS[0], TASKS[2]]
     assert [source.read(task.image, 10) for task in source.tasks()] == [b"one", b"three"]
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_that_is_torn_is_its_own_error_however_it_is_packed(tmp_path: Path, kind: int) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", kind) as archive:
+        archive.writestr("sea/1.jpg", bytes(range(256)) * 40)
+    data = bytearray((tmp_path / "x.zip").read_bytes())
+    start = data.index(b"sea/1.jpg") + len(b"sea/1.jpg")
+    data[start + 9 : start + 40] = b"\xff" * 31
+    (tmp_path / "x.zip").write_bytes(data)
+    with pytest.raises(UnreadableImage, match=r"sea/1\.jpg can't be read"):
+        ZipSource(tmp_path / "x.zip").read("sea/1.jpg", 100_000)
+
+
+class Cut(io.BytesIO):
+    """A zip whose storage fails from some moment on, with an error that only its client knows."""
+
+    cut = False
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.cut:
+            raise LookupError("the storage has gone")
+        return super().read(size)
+
+
+def test_a_storage_that_fails_is_that_images_error(tmp_path: Path) -> None:
+    there = Cut(write_zip(tmp_path / "x.zip", GOOD).read_bytes())
+    source = ZipSource(there, name="x.zip")
+    (first, *_) = source.tasks()
+    there.cut = True
+    with pytest.raises(UnreadableImage, match="the storage has gone"):
+        source.read(first.image, 100)
+    there.cut = False
+    assert source.read(first.image, 100)
 
 
 @pytest.mark.parametrize("data", [b"", b"no zip", b"PK\x05\x06" + bytes(3)], ids=["empty", "text", "half"])

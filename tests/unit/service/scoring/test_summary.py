@@ -2,16 +2,19 @@
 
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from models import machine, prices
 from models.repository import Repository
 from models.scoring.facts import Terms
+from service.backends.factory import finder
 from service.domain import Identity
+from service.plans import PlanBook
 from service.registry import Registry
 from service.scoring.summary import Summary
-from service.settings import Settings
+from service.settings import Settings, load_settings
 from service.tuning import CUDA_PROVIDER
 from tests.support.images import labelled, write_folder
 from tests.support.models import tiny_model
@@ -41,6 +44,29 @@ def test_who_runs_the_service_has_the_last_word(tmp_path: Path, provider: str) -
     mine = Summary(Repository(tmp_path), Registry(Settings(models_dir=tmp_path)), 4, usd_per_hour=1.25)
     terms = mine.terms(replace(HERE, provider=provider))
     assert (terms.usd_per_hour, terms.price_source) == (1.25, "PARALLAX_USD_PER_HOUR")
+
+
+@pytest.mark.parametrize("own", [None, 0.5])
+def test_several_machines_cost_several_times_what_one_costs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: float | None
+) -> None:
+    monkeypatch.setattr(machine, "gpu", lambda: "Tesla T4")
+    three = Summary(Repository(tmp_path), Registry(Settings(models_dir=tmp_path)), 12, own, "three of them", 3)
+    one = own or prices.usd_per_hour(1, "gpu-t4")
+    assert three.terms(replace(HERE, provider=CUDA_PROVIDER)).usd_per_hour == pytest.approx(3 * one)
+    assert three.terms(HERE).usd_per_hour == pytest.approx(1.5 if own else prices.usd_per_hour(12)), "cores are counted already"
+
+
+async def test_a_price_of_nothing_is_a_price(tmp_path: Path) -> None:
+    free = {"endpoint": "http://127.0.0.1:1", "key": "k" * 20, "project": str(uuid4()), "published_name": "p", "usd_per_1000": 0}
+    settings = load_settings(models_dir=tmp_path, data_dir=tmp_path, custom_vision=free)
+    registry = Registry(settings)
+    found = finder(Repository(tmp_path), settings, 1, PlanBook(tmp_path / "plans", 1))()
+    await registry.open(found)
+    (running,) = registry.running
+    terms = Summary(Repository(tmp_path), registry, 1).terms(running.identity)
+    await registry.close()
+    assert (terms.usd_per_call, terms.price_source) == (0, "PARALLAX_CUSTOM_VISION__USD_PER_1000")
 
 
 async def test_results_stay_the_same_whatever_becomes_of_prices_models_and_machines(
