@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,6 +11,9 @@ from rich.progress import Progress as Bar
 
 from models.errors import ParallaxError, UsageError
 from models.workspace import models_dir
+
+if TYPE_CHECKING:
+    from loadtest.bench.report import Sheet
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)  # which would eat "[default: all]"
 
@@ -81,7 +84,8 @@ def speed(
             f"{facts.machine()}. Commit {facts.commit()}, {facts.today()}, `{facts.command(sys.argv[1:])}`. "
             f"Medians of {rounds} rounds of {seconds:g} s; {report.noise_note(disturbances)}"
         )
-        report.write_section(write, "speed", "\n\n".join([about, *(sheet.markdown().strip() for sheet in [*sheets, through])]))
+        report.write_section(write, "speed", "\n\n".join([about, *(sheet.markdown().strip() for sheet in sheets)]))
+        _write(write, "proxy", through)
         console.print(f"written into {write}", highlight=False)
 
 
@@ -89,12 +93,16 @@ def speed(
 def proxy(
     pairs: Annotated[int, typer.Option(min=1, help="Calls each way.")] = 600,
     images: Annotated[str | None, typer.Option(help="As for `speed`.")] = None,
+    write: Annotated[Path | None, typer.Option(help="As for `speed`, in a section of its own.")] = None,
 ) -> None:
     """Compare a call of Custom Vision through Parallax with one straight to it; a stand-in answers. `speed` ends with this."""
     from loadtest.bench.images import read_pictures
     from loadtest.bench.proxy import proxy as measure_proxy
 
-    measure_proxy(read_pictures(images).files, pairs).show(Console() if sys.stdout.isatty() else Console(width=130))
+    sheet = measure_proxy(read_pictures(images).files, pairs)
+    sheet.show(Console() if sys.stdout.isatty() else Console(width=130))
+    if write:
+        _write(write, "proxy", sheet)
 
 
 @app.command()
@@ -111,7 +119,6 @@ def scenario(
     images beside 20-megapixel and broken ones. overload: a noisy caller sends 2 and 5 times what the service can do, beside
     a polite one; then interactive requests beside background ones.
     """
-    from loadtest.bench import facts, report
     from loadtest.bench.scenarios import OPTIONS, SCENARIOS
     from loadtest.bench.stage import open_stage
     from models.repository import Repository
@@ -127,8 +134,7 @@ def scenario(
             sheet = SCENARIOS[name](stage)
         sheet.show(console)
         if write:
-            about = f"{facts.machine()}. Commit {facts.commit()}, {facts.today()}, `{facts.command(sys.argv[1:])}`."
-            report.write_section(write, name, f"{about}\n\n{sheet.markdown()}")
+            _write(write, name, sheet)
             console.print(f"written into {write}", highlight=False)
 
 
@@ -141,6 +147,14 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _write(path: Path, name: str, sheet: "Sheet") -> None:
+    """Into a section of its own, with what was measured where."""
+    from loadtest.bench import facts, report
+
+    about = f"{facts.machine()}. Commit {facts.commit()}, {facts.today()}, `{facts.command(sys.argv[1:])}`."
+    report.write_section(path, name, f"{about}\n\n{sheet.markdown()}")
 
 
 def _names(text: str) -> list[str]:
