@@ -15,6 +15,9 @@ from service.tuning import Measured, Plan
 
 log = logging.getLogger("parallax.plans")
 
+MEANING = "batches of one inference"
+"""What a plan's batch size stands for. Plans that were kept when it stood for something else are measured anew."""
+
 
 class _Speed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,7 +49,7 @@ class PlanBook:
         """`folder` need not exist. `speeds_until`: seconds since the epoch, when what `speed` tells must have been kept."""
         self._folder = folder
         self._speeds_until = speeds_until
-        self._machine = [processor(), f"{cpus} cores"]
+        self._machine = [processor(), f"{cpus} cores", MEANING]
 
     def find(self, model: Sequence[str]) -> tuple[Plan, list[Measured]] | None:
         """The plan that was kept for a model (its digest and what else it runs on), with what was measured then."""

@@ -16,7 +16,7 @@ from service.niceness import LOADING, step_back
 from service.plans import PlanBook
 from service.registry import Registry
 from service.running import Running
-from service.tuning import Measured, Plan, choose, confirm, default_plan, search, served
+from service.tuning import Measured, Plan, choose, confirm, default_plan, search
 
 log = logging.getLogger("parallax.tuner")
 
@@ -122,14 +122,14 @@ class Tuner:
         default = tunable.fixed.apply(default_plan(provider, tunable.cpus))
         plan = choose(measured, default)
         if plan != default:
-            plan = await asyncio.to_thread(confirm, plan, default, lambda one: served(tunable.measure(one, stop), one))
+            plan = await asyncio.to_thread(confirm, plan, default, lambda one: tunable.measure(one, stop))
         return measured, plan
 
 
 def _measure(tunable: Tunable, provider: str, known: dict[Plan, float], stop: threading.Event) -> list[Measured]:
     def measure(plan: Plan) -> float:
         if plan not in known:
-            known[plan] = served(tunable.measure(plan, stop), plan)
+            known[plan] = tunable.measure(plan, stop)
         return known[plan]
 
     return list(search(provider, tunable.cpus, tunable.fixed, measure))

@@ -1,4 +1,4 @@
-"""The plan of a backend on this machine (images in a batch, batches side by side, threads for each): which to try and take."""
+"""The plan of a backend on this machine (images in a batch, lanes side by side, threads for each): which to try and take."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,16 @@ CUDA_BATCHES = (1, 2, 4, 8, 16, 32)
 """Batch sizes that a CUDA session sees: others are padded to the next, so that its arena and its kernels settle."""
 
 CPU_BATCHES = (1, 2, 4, 8, 16)
-CPU_BATCH = 8
+
+HANDOVER = 8
+"""Images that a lane on a CPU takes at a time, batch after batch, if they are quick: they share a turn of the event loop and the
+waking of a thread (docs/decisions/speed.md)."""
+
+HANDOVER_S = 0.025
+"""Images that would take longer together are handed over singly: whoever is done must not wait long for the others."""
 
 WORTH = 0.15
 """How much faster a plan must be than the default, or than one with smaller batches. Less is noise, or bought with waiting."""
-
-HANDOFF_S = 0.0003
-"""What a batch costs beside its inference: a turn of the event loop, and waking a lane. Measured, with a service under load
-(docs/decisions/speed.md); lanes that are measured by themselves do not show it."""
 
 LOOKS = 3
 """How often a plan is held against the default before it takes its place."""
@@ -30,6 +32,13 @@ class Plan:
     batch_size: int
     lanes: int
     threads: int
+
+    def handover(self, provider: str, seconds: float) -> int:
+        """Images that a lane takes at a time, where one takes `seconds`: whole batches, one or more."""
+        if provider == CUDA_PROVIDER:
+            return self.batch_size
+        images = min(HANDOVER, int(HANDOVER_S / seconds) if seconds else HANDOVER)
+        return self.batch_size * max(1, images // self.batch_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +75,12 @@ def default_plan(provider: str, cpus: int) -> Plan:
     """What a backend starts on.
 
     On a CPU single-threaded lanes beat one big batch on all cores, for no thread waits for another; a lane more than there are
-    cores takes the place of one that waits for Python's lock. Small batches share the cost of a turn of the event loop. A GPU
-    wants big batches, and a second lane so that copying overlaps computing.
+    cores takes the place of one that waits for Python's lock. What one image needs fits a core's caches, what several need does
+    not. A GPU wants big batches, and a second lane so that copying overlaps computing.
     """
     if provider == CUDA_PROVIDER:
         return Plan(batch_size=CUDA_BATCHES[-1], lanes=2, threads=1)
-    return Plan(batch_size=CPU_BATCH, lanes=cpus + 1, threads=1)
+    return Plan(batch_size=CPU_BATCHES[0], lanes=cpus + 1, threads=1)
 
 
 def search(provider: str, cpus: int, fixed: Fixed, measure: Measure) -> Iterator[Measured]:
@@ -84,7 +93,7 @@ def search(provider: str, cpus: int, fixed: Fixed, measure: Measure) -> Iterator
     batches: Sequence[int] = CUDA_BATCHES if cuda else CPU_BATCHES
     seen: dict[Plan, Measured] = {}
     for lanes, threads in shapes:
-        plan = fixed.apply(Plan(batches[-1] if cuda else CPU_BATCH, lanes, threads))
+        plan = fixed.apply(Plan(batches[-1 if cuda else 0], lanes, threads))
         if plan not in seen:
             seen[plan] = Measured(plan, measure(plan))
             yield seen[plan]
@@ -94,11 +103,6 @@ def search(provider: str, cpus: int, fixed: Fixed, measure: Measure) -> Iterator
             if plan not in seen:
                 seen[plan] = Measured(plan, measure(plan))
                 yield seen[plan]
-
-
-def served(images_per_second: float, plan: Plan) -> float:
-    """Images per second that reach callers, of those that lanes alone can do under a plan."""
-    return 1 / (1 / images_per_second + HANDOFF_S / plan.batch_size)
 
 
 def choose(measured: Sequence[Measured], default: Plan) -> Plan:

@@ -1,4 +1,4 @@
-"""What a lane does with a batch: decode what is not decoded yet, infer, and give each image its own outcome."""
+"""What a lane does with what it takes: decode what is not decoded yet, infer, and give each image its own outcome."""
 
 import time
 from collections.abc import Sequence
@@ -22,29 +22,24 @@ Outcome: TypeAlias = Inferred | Exception
 class Inference:
     """Runs batches on one session, from several threads at once."""
 
-    def __init__(self, model: OnnxModel, spec: InputSpec, limits: imaging.Limits) -> None:
-        """`model` takes images of the size that `spec` states."""
+    def __init__(self, model: OnnxModel, spec: InputSpec, limits: imaging.Limits, batch_size: int | None = None) -> None:
+        """`model` takes images of the size that `spec` states, `batch_size` of them at a time (None: as many as come)."""
         self.model = model
+        self._batch_size = batch_size
         self._spec = spec
         self._limits = limits
         self._padded = model.provider == CUDA_PROVIDER
 
     def __call__(self, batch: Sequence[Item]) -> Sequence[Outcome]:
         """Outcomes in order. An image that can't be read, or is too big to decode here, leaves the others alone."""
-        pixels: list[imaging.Pixels] = []
-        seconds: list[float] = []
-        refused: dict[int, Exception] = {}
-        for place, item in enumerate(batch):
-            started = time.perf_counter()
-            try:
-                pixels.append(self._decode(item) if isinstance(item, bytes) else item)
-                seconds.append(time.perf_counter() - started)
-            except Exception as exc:  # noqa: BLE001  # whatever it is, it is the error of this image's caller
-                refused[place] = exc
-        outcomes: list[Outcome] = self._infer(pixels, seconds) if pixels else []
-        for place, error in refused.items():  # in ascending order, so that each finds its place
-            outcomes.insert(place, error)
-        return outcomes
+        size = self._batch_size or len(batch)
+        if len(batch) <= size:
+            return self._run_one(batch)
+        return [outcome for start in range(0, len(batch), size) for outcome in self._run_one(batch[start : start + size])]
+
+    def in_batches_of(self, batch_size: int) -> "Inference":
+        """The same session, with another batch size."""
+        return Inference(self.model, self._spec, self._limits, batch_size)
 
     def load(self, data: bytes) -> imaging.Pixels:
         """Decode and resize an image of any size that is accepted. Raises `ImageError`."""
@@ -59,6 +54,23 @@ class Inference:
             self._run(blank)
             took = time.perf_counter() - started
         return took
+
+    def _run_one(self, batch: Sequence[Item]) -> Sequence[Outcome]:
+        """Decode and infer one batch: what was decoded is still in the processor's caches when it is inferred."""
+        pixels: list[imaging.Pixels] = []
+        seconds: list[float] = []
+        refused: dict[int, Exception] = {}
+        for place, item in enumerate(batch):
+            started = time.perf_counter()
+            try:
+                pixels.append(self._decode(item) if isinstance(item, bytes) else item)
+                seconds.append(time.perf_counter() - started)
+            except Exception as exc:  # noqa: BLE001  # whatever it is, it is the error of this image's caller
+                refused[place] = exc
+        outcomes: list[Outcome] = self._infer(pixels, seconds) if pixels else []
+        for place, error in refused.items():  # in ascending order, so that each finds its place
+            outcomes.insert(place, error)
+        return outcomes
 
     def _decode(self, data: bytes) -> imaging.Pixels:
         header = imaging.check(data, self._limits)

@@ -135,14 +135,13 @@ class OnnxBackend:
 
     @property
     def max_batch_size(self) -> int:
-        """The plan's."""
-        return self.plan.batch_size
+        """What a lane takes at a time."""
+        return self.plan.handover(self.identity.provider, self._seconds)
 
     @property
     def max_in_flight(self) -> int:
-        """The plan's lanes, and one batch more, if they are short, that waits at the lanes' door."""
-        short = self.plan.batch_size * self._seconds < PREFETCH_BELOW_S
-        return self.plan.lanes + (1 if short else 0)
+        """The plan's lanes, and one handover more, if they are short, that waits at the lanes' door."""
+        return self.plan.lanes + (self.max_batch_size * self._seconds < PREFETCH_BELOW_S)
 
     async def start(self) -> None:
         """Make the lanes, here and not where it was loaded: threads inherit the niceness of who makes them."""
@@ -157,10 +156,10 @@ class OnnxBackend:
         if alone is None and plan.threads < self._threads_alone:
             alone = await asyncio.to_thread(self._session, self._threads_alone)
         self._open()
-        self._inference, self._alone = inference, alone
+        self._inference, self._alone = inference.in_batches_of(plan.batch_size), alone
         before = self._lanes
         self.plan = plan
-        self._lanes = Lanes(inference, plan.lanes, self.identity.name)
+        self._lanes = Lanes(self._inference, plan.lanes, self.identity.name)
         if before is not None:
             before.close()
 
@@ -201,9 +200,11 @@ class OnnxBackend:
 
     def measure(self, plan: Plan, stop: threading.Event) -> float:
         """Decode and infer a golden image over and over on as many threads as the plan has lanes."""
-        work = self._session(plan.threads)  # of its own: memory that a big batch took goes back with it
+        work = self._session(plan.threads).in_batches_of(
+            plan.batch_size
+        )  # its own: memory that a big batch took goes back with it
         item: Item = self._sample if self.decodes else self.prepare(self._sample)
-        return throughput(work, [item] * plan.batch_size, plan.lanes, MEASURE_S, stop)
+        return throughput(work, [item] * plan.handover(self.identity.provider, self._seconds), plan.lanes, MEASURE_S, stop)
 
     def _open(self) -> Inference:
         if self._inference is None:
@@ -212,8 +213,7 @@ class OnnxBackend:
 
     def _session(self, threads: int) -> Inference:
         model = OnnxModel(self._path, threads=threads, providers=self._device.providers)
-        inference = Inference(model, self._card.input, self._limits)
-        inference.warm()
+        (inference := Inference(model, self._card.input, self._limits)).warm()
         return inference
 
     def _quickest_alone(self, inference: Inference) -> int:

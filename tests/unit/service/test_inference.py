@@ -98,20 +98,24 @@ class Spoilt(OnnxModel):
         return scores
 
 
-class OnCuda(OnnxModel):
-    """It says that it runs on CUDA, and remembers the batches it saw."""
+class Watched(OnnxModel):
+    """It remembers the batches it saw."""
 
     def __init__(self, model: OnnxModel) -> None:
         self._session, self.threads = model._session, 1
         self.seen: list[int] = []
 
-    @property
-    def provider(self) -> str:
-        return CUDA_PROVIDER
-
     def run(self, images: "np.ndarray[Any, np.dtype[np.uint8]]") -> "np.ndarray[Any, np.dtype[np.float32]]":
         self.seen.append(len(images))
         return super().run(images)
+
+
+class OnCuda(Watched):
+    """It says that it runs on CUDA."""
+
+    @property
+    def provider(self) -> str:
+        return CUDA_PROVIDER
 
 
 def test_nothing_is_inferred_if_no_image_of_the_batch_can_be_read(model: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,6 +158,24 @@ def test_on_cuda_a_batch_of_any_size_is_padded_to_one_that_was_warmed(model: Onn
     outcomes = inference([prepared(level) for level in levels])
     assert [told(outcome) for outcome in outcomes] == [level // 255 for level in levels]
     assert session.seen == [min(batch for batch in CUDA_BATCHES if batch >= size)]
+
+
+@pytest.mark.parametrize(("batch_size", "seen"), [(1, [1, 1, 1, 1]), (2, [2, 2]), (3, [3, 1]), (5, [4]), (None, [4])])
+def test_what_a_lane_takes_is_inferred_batch_by_batch_and_each_image_keeps_its_place(
+    model: OnnxModel, batch_size: int | None, seen: list[int]
+) -> None:
+    session = Watched(model)
+    outcomes = Inference(session, SPEC, imaging.DEFAULT_LIMITS, batch_size)([prepared(level) for level in (0, 255, 255, 0)])
+    assert [told(outcome) for outcome in outcomes] == [0, 1, 1, 0]
+    assert session.seen == seen
+
+
+def test_a_broken_image_takes_no_place_of_another_batch(model: OnnxModel) -> None:
+    inference = Inference(model, SPEC, imaging.DEFAULT_LIMITS, 2)
+    first, broken, third, fourth, last = inference([prepared(0), b"no image", b"", prepared(255), prepared(0)])
+    assert isinstance(broken, ImageError)
+    assert isinstance(third, ImageError)
+    assert [told(outcome) for outcome in (first, fourth, last)] == [0, 1, 0]
 
 
 def test_warming_up_shows_every_batch_size_once_and_tells_the_time_of_one_image(model: OnnxModel, tmp_path: Path) -> None:

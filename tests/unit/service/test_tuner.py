@@ -14,7 +14,7 @@ from service.plans import PlanBook
 from service.registry import Registry
 from service.settings import load_settings
 from service.tuner import Tuner
-from service.tuning import LOOKS, Fixed, Measured, Plan, default_plan, search, served
+from service.tuning import LOOKS, Fixed, Measured, Plan, default_plan, search
 from tests.unit.service.stand_ins import Fake, Measurable, candidate, until
 
 Tune = Callable[..., Awaitable[Registry]]
@@ -274,7 +274,7 @@ async def test_variants_that_do_not_serve_are_measured_and_kept_and_never_adopte
     registry = await tune(tunable)
     await until(lambda: tunable.tuning.state == "tuned", "all is measured")
     assert tunable.rivals == []
-    speeds = [Measured(plan, round(served(last_is_best(plan), plan), 1)) for plan in ORDER]
+    speeds = [Measured(plan, round(last_is_best(plan), 1)) for plan in ORDER]
     assert book.find(variant.plan_key) == (ORDER[-1], speeds)
     assert book.speed(variant.plan_key) == speeds[-1].images_per_second
     assert (variant.adopted, tunable.adopted, registry.get("a").plan) == ([], [], DEFAULT)

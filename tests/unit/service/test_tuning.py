@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.tuning import (
-    CPU_BATCH,
     CPU_BATCHES,
     CUDA_BATCHES,
     CUDA_PROVIDER,
+    HANDOVER,
+    HANDOVER_S,
     LOOKS,
     WORTH,
     Fixed,
@@ -21,7 +22,6 @@ from service.tuning import (
     confirm,
     default_plan,
     search,
-    served,
 )
 
 CPU_PROVIDER = "CPUExecutionProvider"
@@ -72,8 +72,8 @@ def test_on_a_cpu_no_more_threads_are_tried_than_there_are_processors(cpus: int)
 
 def test_the_two_best_ways_to_share_the_processors_are_tried_with_every_batch_size() -> None:
     plans = steps(CPU_PROVIDER, 8, Fixed(), lambda plan: {9: 2.5, 8: 3.0, 4: 1.0, 2: 4.0, 1: 2.0}[plan.lanes])
-    assert plans[:5] == [Plan(CPU_BATCH, *shape) for shape in ((9, 1), (8, 1), (4, 2), (2, 4), (1, 8))]
-    assert plans[5:] == [Plan(size, *shape) for shape in ((2, 4), (8, 1)) for size in CPU_BATCHES if size != CPU_BATCH]
+    assert plans[:5] == [Plan(1, *shape) for shape in ((9, 1), (8, 1), (4, 2), (2, 4), (1, 8))]
+    assert plans[5:] == [Plan(size, *shape) for shape in ((2, 4), (8, 1)) for size in CPU_BATCHES[1:]]
 
 
 def test_on_a_gpu_one_lane_and_two_are_tried_with_every_batch_size() -> None:
@@ -144,11 +144,18 @@ def test_a_plan_takes_the_defaults_place_only_if_it_is_faster_again_in_most_look
     assert chosen == (challenger if faster else default)
 
 
-@given(speed=SPEEDS, plan=PLANS)
-def test_small_batches_lose_more_to_the_event_loop(speed: float, plan: Plan) -> None:
-    assert 0 < served(speed, plan) < speed
-    assert served(speed, plan) < served(speed, Plan(plan.batch_size + 1, plan.lanes, plan.threads))
-    assert served(1000, Plan(1, 2, 1)) == pytest.approx(1000 / 1.3)
+@given(plan=PLANS, seconds=st.floats(0, 1))
+def test_a_lane_takes_whole_batches_and_never_many_slow_ones(plan: Plan, seconds: float) -> None:
+    images = plan.handover(CPU_PROVIDER, seconds)
+    assert images % plan.batch_size == 0
+    assert images <= max(plan.batch_size, HANDOVER)
+    assert images == plan.batch_size or images * seconds <= HANDOVER_S * (1 + 1e-9)
+    assert plan.handover(CUDA_PROVIDER, seconds) == plan.batch_size
+
+
+def test_quick_images_are_handed_over_by_the_eight_and_slow_ones_singly() -> None:
+    assert [Plan(1, 3, 1).handover(CPU_PROVIDER, seconds) for seconds in (0, 0.001, 0.006, 0.02)] == [8, 8, 4, 1]
+    assert [Plan(4, 3, 1).handover(CPU_PROVIDER, seconds) for seconds in (0.001, 0.006, 0.02)] == [8, 4, 4]
 
 
 def test_without_a_measurement_the_default_stays() -> None:
@@ -163,6 +170,6 @@ def test_what_is_fixed_holds_and_the_rest_is_the_plans(plan: Plan, fixed: Fixed)
 
 
 @pytest.mark.parametrize("cpus", [1, 2, 16])
-def test_a_cpu_gets_small_batches_and_a_lane_more_than_cores_and_a_gpu_big_batches(cpus: int) -> None:
-    assert default_plan(CPU_PROVIDER, cpus) == Plan(batch_size=CPU_BATCH, lanes=cpus + 1, threads=1)
+def test_a_cpu_gets_single_images_and_a_lane_more_than_cores_and_a_gpu_big_batches(cpus: int) -> None:
+    assert default_plan(CPU_PROVIDER, cpus) == Plan(batch_size=1, lanes=cpus + 1, threads=1)
     assert default_plan(CUDA_PROVIDER, cpus).batch_size == max(CUDA_BATCHES)
