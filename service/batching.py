@@ -78,11 +78,6 @@ class Batcher(Generic[In, Out]):
         return len(self._running)
 
     @property
-    def _places(self) -> int:
-        """For the next batch: background work alone leaves a third of them to urgent work that may come."""
-        return self._max_in_flight if self._waiting.interactive.size else max(1, self._max_in_flight * 2 // 3)
-
-    @property
     def seconds_per_item(self) -> float:
         """How often an item leaves when every place is busy: a moving average, 0 before the first batch."""
         return self._seconds_per_item
@@ -99,7 +94,7 @@ class Batcher(Generic[In, Out]):
         who: _Caller[In, Out] = _Caller(item, caller, background, time.perf_counter(), deadline, loop.create_future())
         if deadline is not None:
             self._expiry.at(deadline)
-        self._waiting.push(who, caller, background=background)
+        self._waiting.push(who, caller, background=background, now=who.arrived)
         self._start_batches("idle")
         try:
             return await who.answer
@@ -131,7 +126,7 @@ class Batcher(Generic[In, Out]):
             batch.cancel()
 
     def _start_batches(self, release: Release) -> None:
-        while self._waiting.size and len(self._running) < self._places:
+        while self._waiting.size and len(self._running) < self._waiting.places(self._max_in_flight, time.perf_counter()):
             full = self._waiting.size >= self._max_batch_size
             if self._max_wait and not full and release != "timer" and not self._closing:
                 self._set_timer()

@@ -4,6 +4,7 @@ Round robin over one queue per caller (Nagle, RFC 970, 1985): who sends a thousa
 else does.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Generic, TypeVar
@@ -13,6 +14,9 @@ Item = TypeVar("Item")
 BACKGROUND_TURN = 20
 """One batch in so many is of background work while interactive work waits, so that a scoring run gets on even then."""
 
+LEAVE_ROOM_S = 10.0
+"""How long after urgent work more of it is expected: as long, background work leaves room for it."""
+
 
 class FairQueue(Generic[Item]):
     """Items that wait. Each is hashable and stands in the queue once."""
@@ -21,6 +25,8 @@ class FairQueue(Generic[Item]):
         self.interactive = Turns[Item]()
         self.background = Turns[Item]()
         self._passed_over = 0
+        self._urgent = -math.inf
+        """When interactive work came last."""
 
     @property
     def size(self) -> int:
@@ -32,8 +38,15 @@ class FairQueue(Generic[Item]):
         yield from self.interactive
         yield from self.background
 
-    def push(self, item: Item, caller: str, *, background: bool) -> None:
-        """Put an item at the end of its caller's queue."""
+    def places(self, most: int, now: float) -> int:
+        """Of `most` batches side by side, how many may be under way: where urgent work comes, background leaves it a third."""
+        expected = not self.interactive.size and now - self._urgent < LEAVE_ROOM_S
+        return max(1, most * 2 // 3) if expected else most
+
+    def push(self, item: Item, caller: str, *, background: bool, now: float = -math.inf) -> None:
+        """Put an item at the end of its caller's queue. `now`: seconds on the clock of `places`."""
+        if not background:
+            self._urgent = now
         (self.background if background else self.interactive).push(item, caller)
 
     def discard(self, item: Item, caller: str, *, background: bool) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.fairness import BACKGROUND_TURN, FairQueue
+from service.fairness import BACKGROUND_TURN, LEAVE_ROOM_S, FairQueue
 
 Move: TypeAlias = tuple[str, str, bool, int]
 """What happens, to whom, whether in the background, and which of the items is meant."""
@@ -145,6 +145,18 @@ def test_a_callers_interactive_and_background_work_are_told_apart() -> None:
     assert queue.size == 2
     queue.discard("a9", "a", background=True)
     assert drain(queue) == ["a1"]
+
+
+@pytest.mark.parametrize(("most", "left"), [(1, 1), (2, 1), (3, 2), (4, 2), (9, 6)])
+def test_background_work_leaves_a_third_of_the_places_for_a_while_after_urgent_work_came(most: int, left: int) -> None:
+    queue = FairQueue[str]()
+    queue.push("scored", "a", background=True, now=0.0)
+    assert queue.places(most, 1.0) == most, "nobody else was ever here"
+    queue.push("urgent", "b", background=False, now=2.0)
+    assert queue.places(most, 2.0) == most, "it is not for urgent work to leave room"
+    queue.discard("urgent", "b", background=False)
+    assert queue.places(most, 2.0 + 0.99 * LEAVE_ROOM_S) == left
+    assert queue.places(most, 2.0 + 1.01 * LEAVE_ROOM_S) == most
 
 
 def test_whoever_leaves_takes_nobody_elses_turn() -> None:
