@@ -13,7 +13,7 @@ import uvicorn
 from models.errors import ParallaxError
 from service.api.auth import Guard
 from service.api.http1 import Connection
-from service.api.wire import Http1, Listener
+from service.api.wire import REQUESTS_OF_SEVERAL, Http1, Listener
 from service.app import Application, create_app
 from service.errors import ConfigurationError
 from service.memory import share_one_arena
@@ -77,7 +77,7 @@ def serve_here(settings: Settings, place: Place | None = None) -> None:
         host=settings.host,
         port=settings.port,
         loop="auto",
-        http=partial(_connection, Http1()),  # type: ignore[arg-type]  # called as a class would be
+        http=partial(_connection, Http1() if place is None else Http1(max_requests=REQUESTS_OF_SEVERAL)),  # type: ignore[arg-type]  # called as a class would be
         ws="none",
         lifespan="on",
         log_config=None,

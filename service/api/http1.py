@@ -40,6 +40,7 @@ class Connection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._header_bytes = 0
         self._refused_bytes = 0
+        self._requests = 0
         self._in_headers = False
         self._alarmed = False
         self._arriving: Exchange | None = None
@@ -115,6 +116,7 @@ class Connection(asyncio.Protocol):
         path, raw_path, query = target(self._url)
         version = self._parser.get_http_version()
         keep_alive = version == "1.1" and self._parser.should_keep_alive() and not self._parser.should_upgrade()
+        self._requests += 1
         scope: Scope = {
             "type": "http",
             "asgi": ASGI,
@@ -130,7 +132,7 @@ class Connection(asyncio.Protocol):
             "server": self._addresses[1],
             "state": {},
         }
-        self._arriving = Exchange(self, scope, keep_alive=keep_alive)
+        self._arriving = Exchange(self, scope, keep_alive=keep_alive and self._requests < self._shared.max_requests)
         self._ahead.append(self._arriving)
 
     def on_body(self, chunk: bytes) -> None:

@@ -1,6 +1,7 @@
 """What HTTP connections share: their clocks and ids, the server they report to, requests' targets, and refusals as bytes."""
 
 import asyncio
+import math
 from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import unquote
@@ -19,11 +20,20 @@ HEADERS_S = 20.0
 """How long headers may take to arrive, and what is left of a body that was refused."""
 
 
+REQUESTS_OF_SEVERAL = 100
+"""After so many requests a connection is closed, where several workers serve: the kernel spreads connections only when they are
+made, so those that left a worker that died would stay with the others for as long as they are busy. Apache's MaxKeepAliveRequests
+has the same default, and nginx' keepalive_requests once had."""
+
+
 class Http1:
     """What all connections share."""
 
-    def __init__(self, *, keep_alive_s: float = KEEP_ALIVE_S, headers_s: float = HEADERS_S) -> None:
-        """Seconds that a connection may be idle, and that headers or the rest of a refused body may take."""
+    def __init__(
+        self, *, keep_alive_s: float = KEEP_ALIVE_S, headers_s: float = HEADERS_S, max_requests: float = math.inf
+    ) -> None:
+        """Seconds that a connection may be idle, and that headers or the rest of a refused body may take; requests over one."""
+        self.max_requests = max_requests
         self.idle = Alarms(keep_alive_s)
         self.late = Alarms(headers_s)
         self.next_id = RequestIds()

@@ -11,6 +11,7 @@ import pytest
 
 from models.metadata import Precision
 from models.runtime import runtime_of
+from service.api.wire import REQUESTS_OF_SEVERAL
 from service.plans import PlanBook
 from service.tuning import Measured, Plan
 from tests.api.conftest import LABELS
@@ -59,6 +60,13 @@ def test_a_worker_that_dies_is_replaced_and_the_others_serve_on(workers: Server)
     eventually(lambda: before[0] not in _serving(children) and len(_serving(children)) == len(before), "another took its place")
     assert workers.wait_for("a worker died; another takes its place")
     eventually(lambda: classify(workers, 10) == ["1"] * 10, "all connections are answered again")
+
+
+def test_connections_are_renewed_where_a_worker_may_take_anothers_place(workers: Server) -> None:
+    with workers.client() as client:
+        said = [client.get("/livez").headers.get("connection") for _ in range(2 * REQUESTS_OF_SEVERAL)]
+    assert said.count("close") == 2
+    assert said[REQUESTS_OF_SEVERAL - 1] == said[-1] == "close"
 
 
 def test_a_worker_that_takes_anothers_place_serves_the_variant_that_the_others_serve(tmp_path: Path) -> None:

@@ -224,6 +224,17 @@ async def test_a_connection_stays_open_unless_the_client_would_have_it_closed(re
             assert await client.closed()
 
 
+async def test_a_connection_is_closed_after_so_many_requests_and_says_so_before() -> None:
+    async with serving(echo, max_requests=3) as bench, bench.connect() as client:
+        said = []
+        for _ in range(3):
+            client.write(post(b"x"))
+            status, headers, _ = await client.reply()
+            said.append((status, headers.get("connection")))
+        assert said == [(200, None), (200, None), (200, "close")]
+        assert await client.closed()
+
+
 async def test_head_gets_the_headers_alone() -> None:
     async with serving(echo) as bench, bench.connect() as client:
         client.write(b"HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
