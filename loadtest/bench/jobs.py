@@ -36,6 +36,8 @@ class Stream:
     """Seconds into the measured time at which it begins; a stream that begins at 0 also sends during the warm-up."""
     end_s: float | None = None
     """Seconds into the measured time at which it ends; None: with it."""
+    retries: int = 0
+    """Open loop: how often a request is sent again, at once, when its connection breaks. Its latency goes on counting."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ class Outcome:
     """Beginning of the first wrong reply, for whoever looks for the reason."""
     other_sample: str = ""
     """Beginning of the first reply that was not 200."""
+    again_s: Sequence[float] = ()
+    """When connections broke under requests that were sent again then, in seconds since the measured time began."""
 
     @property
     def answered(self) -> int:

@@ -137,6 +137,8 @@ class OpenLoop(Loop):
             raise ValueError("an open loop needs a rate")
         self._gap = 1 / stream.rate
         self._idle: list[Connection] = []
+        self._tried: dict[Connection, int] = {}
+        """How often the request under way was sent before, if it was."""
 
     def tick(self, now: float) -> float:
         while (due := self._start + self._count * self._gap) <= now:
@@ -152,14 +154,24 @@ class OpenLoop(Loop):
         return due if due < self._end else math.inf
 
     def replied(self, connection: Connection, reply: Reply, now: float) -> None:
+        self._tried.pop(connection, None)
         self._record(connection, reply, now)
         self._idle.append(connection)
 
     def broke(self, connection: Connection, error: Exception, now: float) -> None:
-        if connection.request is None:
-            connection.close()  # idle for longer than the server keeps connections; it stays in the list and is opened anew
-            return
-        self._recorder.failed(error)
+        request, since = connection.request, connection.since
         connection.request = None
         connection.close()
-        self._idle.append(connection)
+        if request is None:
+            return  # idle for longer than the server keeps connections; it stays in the list and is opened anew
+        tried = self._tried.pop(connection, 0)
+        if tried >= self._stream.retries:
+            self._recorder.failed(error)
+            self._idle.append(connection)
+            return
+        self._recorder.again(now)
+        self._tried[connection] = tried + 1
+        try:
+            connection.send(request, since)
+        except OSError as exc:
+            self.broke(connection, exc, now)

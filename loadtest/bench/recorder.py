@@ -27,6 +27,7 @@ class Recorder:
         """When other replies came, what they took, their status."""
         self._retry_after: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
+        self._again: list[float] = []
         self._lags: list[float] = []
         self._sent = 0
         self._wrong = 0
@@ -67,6 +68,10 @@ class Recorder:
         """A connection broke under a request."""
         self._errors[type(error).__name__] += 1
 
+    def again(self, now: float) -> None:
+        """A connection broke under a request, which is sent once more."""
+        self._again.append(now - self._zero)
+
     def outcome(self, unanswered: int, tick_s: float) -> Outcome:
         """Sum up. `unanswered`: requests that are still under way."""
         ok = [took for ended, took in zip(self._ended, self._took, strict=True) if self._counts(ended, took)]
@@ -91,6 +96,7 @@ class Recorder:
             retry_after=dict(self._retry_after),
             wrong_sample=self._wrong_sample,
             other_sample=self._other_sample,
+            again_s=self._again,
         )
 
     def _counts(self, ended: float, took: float) -> bool:

@@ -196,3 +196,36 @@ def test_a_connection_that_can_not_go_on_is_closed(*, closes: bool, writing: boo
     scene.reply(0, 0.1, OK._replace(closes=closes))
     assert scene.wires[0].closed == 1
     assert scene.loop.busy == 1, "and sends on a new one"
+
+
+def test_an_open_loop_sends_again_what_a_broken_connection_took_along() -> None:
+    scene = Scene(stream(rate=1, connections=1, retries=2))
+    scene.at(0)
+    scene.breaks(0, 0.2)
+    scene.breaks(0, 0.3)
+    assert scene.loop.busy == 1, "it is under way once more"
+    scene.reply(0, 0.5)
+    outcome = scene.outcome
+    assert outcome.ok
+    assert (outcome.sent, outcome.ok.max, outcome.errors) == (1, 500, {}), "one request, timed from when it was due"
+    assert outcome.again_s == [0.2, 0.3]
+
+
+def test_an_open_loop_gives_a_request_up_when_it_broke_too_often() -> None:
+    scene = Scene(stream(rate=1, connections=1, retries=1))
+    scene.at(0)
+    scene.breaks(0, 0.2)
+    scene.breaks(0, 0.3)
+    assert (scene.loop.busy, scene.outcome.errors) == (0, {"ConnectionResetError": 1})
+    scene.at(1)
+    scene.breaks(0, 1.1)
+    assert scene.loop.busy == 1, "the next request has attempts of its own"
+
+
+def test_who_can_not_send_again_does_not_try_for_ever() -> None:
+    scene = Scene(stream(rate=1, connections=1, retries=3))
+    scene.at(0)
+    scene.wires[0].broken = True
+    scene.breaks(0, 0.2)
+    assert (scene.loop.busy, scene.outcome.errors) == (0, {"BrokenPipeError": 1})
+    assert len(scene.outcome.again_s) == 3
