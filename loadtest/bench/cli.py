@@ -15,12 +15,14 @@ from models.workspace import models_dir
 if TYPE_CHECKING:
     from loadtest.bench.report import Sheet
 
+SOAK = "soak"
+
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)  # which would eat "[default: all]"
 
 
 @app.callback()
 def bench() -> None:
-    """Measure Parallax on this machine. Nothing here passes or fails: figures are printed, and kept with --write."""
+    """Measure Parallax on this machine. Figures are printed, and kept with --write; nothing but a soak passes or fails."""
 
 
 @app.command()
@@ -107,10 +109,16 @@ def proxy(
 
 @app.command()
 def scenario(
-    names: Annotated[list[str] | None, typer.Argument(help="swap, neighbours or overload [default: all three].")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="swap, neighbours, overload or soak [default: all but soak].")] = None,
     backend: Annotated[str, typer.Option(help="Name from the store.")] = "cnn",
     images: Annotated[str | None, typer.Option(help="As for `speed`.")] = None,
     store: Annotated[Path | None, typer.Option(help="As for `speed`.")] = None,
+    minutes: Annotated[float, typer.Option(min=0.2, help="Of soak.")] = 30,
+    load: Annotated[float, typer.Option(min=0.01, max=1, help="Of soak: share of the capacity.")] = 0.7,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Of soak: processes that serve; of several, one is killed now and then.")
+    ] = 1,
+    seed: Annotated[int, typer.Option(help="Of soak: of what is drawn.")] = 0,
     write: Annotated[Path | None, typer.Option(help="As for `speed`: each scenario has a section of its own.")] = None,
 ) -> None:
     """Play what happens in production: what callers notice of it.
@@ -118,24 +126,37 @@ def scenario(
     swap: 70 % of capacity for a minute, while a new version comes every 2 s and a corrupt one every 5 s. neighbours: small
     images beside 20-megapixel and broken ones. overload: a noisy caller sends 2 and 5 times what the service can do, beside
     a polite one; then interactive requests beside background ones.
+
+    soak: load for half an hour, while versions change, jobs score, callers misbehave, and workers and the service behind another
+    backend are killed. It alone can fail: exit status 1 if something happened that must not, such as a lost request.
     """
     from loadtest.bench.scenarios import OPTIONS, SCENARIOS
+    from loadtest.bench.soak.plan import Plan
+    from loadtest.bench.soak.scenario import soak
     from loadtest.bench.stage import open_stage
     from models.repository import Repository
 
     chosen = names or list(SCENARIOS)
-    if unknown := [name for name in chosen if name not in SCENARIOS]:
-        raise UsageError(f"there is no scenario {unknown[0]!r}; there are: {', '.join(SCENARIOS)}")
+    if unknown := [name for name in chosen if name not in {*SCENARIOS, SOAK}]:
+        raise UsageError(f"there is no scenario {unknown[0]!r}; there are: {', '.join([*SCENARIOS, SOAK])}")
     stored = Repository(store or models_dir()).get(backend)
     console = Console() if sys.stdout.isatty() else Console(width=130)
+    broken = False
     for name in chosen:
-        console.print(f"{name}: this takes about a minute or two", highlight=False)
-        with open_stage(stored, images, **OPTIONS.get(name, {})) as stage:
-            sheet = SCENARIOS[name](stage)
+        if name == SOAK:
+            console.print(f"{name}: this takes {minutes:g} minutes and one more", highlight=False)
+            sheet = soak(stored, images, Plan(60 * minutes, load, workers, seed))
+        else:
+            console.print(f"{name}: this takes about a minute or two", highlight=False)
+            with open_stage(stored, images, **OPTIONS.get(name, {})) as stage:
+                sheet = SCENARIOS[name](stage)
         sheet.show(console)
+        broken = broken or bool(sheet.unforeseen)
         if write:
-            _write(write, name, sheet)
+            _write(write, name if name != SOAK or workers == 1 else f"{name} with {workers} workers", sheet)
             console.print(f"written into {write}", highlight=False)
+    if broken:
+        raise typer.Exit(1)
 
 
 def main() -> None:

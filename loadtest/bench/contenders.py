@@ -76,6 +76,13 @@ def cloud(folder: Path) -> Iterator[Server]:
         yield server
 
 
+def start_cloud(folder: Path, port: int) -> Server:
+    """The stand-in on a port where it was before, until it is killed. Raises `BenchError`."""
+    server = _start_uvicorn(CLOUD, "loadtest.bench.cloud:app", folder, {}, port)
+    wait_until(lambda: _accepts(server), server, "accepted a connection")
+    return server
+
+
 @contextmanager
 def floor(folder: Path) -> Iterator[Server]:
     """The server that does nothing."""
@@ -124,13 +131,18 @@ def _json(before: str, value: str) -> bytes:
 
 @contextmanager
 def _uvicorn(name: str, app: str, folder: Path, settings: dict[str, str]) -> Iterator[Server]:
-    port = _free_port()  # uvicorn tells the port that it took itself at level info only, and is to be quiet
-    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--log-level", "warning", "--no-access-log"]
-    server = start_server(name, command, folder, settings)
-    server.port = port
+    server = _start_uvicorn(name, app, folder, settings, free_port())
     with _stopped(server):
         wait_until(lambda: _accepts(server), server, "accepted a connection")
         yield server
+
+
+def _start_uvicorn(name: str, app: str, folder: Path, settings: dict[str, str], port: int) -> Server:
+    # uvicorn tells a port that it took itself at level info only, and is to be quiet
+    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--log-level", "warning", "--no-access-log"]
+    server = start_server(name, command, folder, settings)
+    server.port = port
+    return server
 
 
 @contextmanager
@@ -167,7 +179,8 @@ def _settled(server: Server, key: str) -> bool:
     return not any(backend.get("tuning", {}).get("state") in UNSETTLED for backend in backends)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -25,6 +25,8 @@ class Sheet:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
+    unforeseen: Sequence[str] = ()
+    """What must not be: promises that were not kept."""
 
     def show(self, console: Console) -> None:
         """Print it."""

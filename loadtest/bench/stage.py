@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,12 +36,21 @@ class Stage:
         """Small images, checked."""
         return ask_parallax(self.stored.card.name, self.known, **({"X-API-Key": KEYS[caller]} if caller else {}), **headers)
 
-    def play(self, seconds: float, streams: Sequence[Stream]) -> dict[str, Outcome]:
-        """Run streams and tell of each by its name. Raises `BenchError` if a reply was wrong."""
+    def play(
+        self, seconds: float, streams: Sequence[Stream], beside: AbstractContextManager[object] | None = None
+    ) -> dict[str, Outcome]:
+        """Run streams and tell of each by its name. Raises `BenchError` if a reply was wrong.
+
+        `beside`: entered when the measured time begins, left when it ends.
+        """
         job = Job(self.server.host, self.server.port, seconds, streams)
         with on_processors(self.senders):
             generator = Child(GENERATOR, job.to_json())
         with generator as child:
+            if beside is not None:
+                child.wait_for("measuring")
+                with beside:
+                    child.wait_for("measured")
             outcomes = [Outcome.from_values(values) for values in child.wait_for("result")["outcomes"]]
         wrong = [outcome.wrong_sample for outcome in outcomes if outcome.wrong]
         if wrong:
@@ -54,8 +63,10 @@ class Stage:
 
 
 @contextmanager
-def open_stage(stored: StoredModel, images: str | None, *, keyed: bool = False, apart: bool = False) -> Iterator[Stage]:
-    """Parallax on one backend. `keyed`: callers are told apart by their keys.
+def open_stage(
+    stored: StoredModel, images: str | None, *, keyed: bool = False, apart: bool = False, **settings: object
+) -> Iterator[Stage]:
+    """Parallax on one backend. `keyed`: callers are told apart by their keys. `settings`: as for `parallax`.
 
     `apart`: one processor is the generator's and the others are the service's, if there are several: what refused requests cost
     their sender is then not taken from who answers the others.
@@ -67,13 +78,14 @@ def open_stage(stored: StoredModel, images: str | None, *, keyed: bool = False, 
     known = label_pictures(
         pictures.files, OnnxModel(stored.folder / variant.file, threads=1), stored.card.input, stored.card.labels
     )
-    keys = {"api_keys": ",".join(f"{name}:{key}" for name, key in KEYS.items())} if keyed else {}
+    if keyed:
+        settings["api_keys"] = ",".join(f"{name}:{key}" for name, key in KEYS.items())
     with TemporaryDirectory(prefix="bench-") as folder:
         store = copy_version(stored, Path(folder) / "store")
         with ExitStack() as stack:
             with on_processors(frozenset(processors[:-1])):
                 key = KEYS["polite"] if keyed else ""
-                server = stack.enter_context(parallax(store, Path(folder) / "parallax", key=key, **keys))
+                server = stack.enter_context(parallax(store, Path(folder) / "parallax", key=key, **settings))
             yield Stage(server, stored, store, known, senders)
 
 
