@@ -9,12 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from loadtest.bench.contenders import start_cloud
-from loadtest.bench.processes import PATIENCE_S, PROC, BenchError, Server, tree
+from loadtest.bench.processes import PROC, BenchError, Server, tree
 from loadtest.bench.soak.beside import Beside
 from loadtest.bench.soak.plan import Plan
 
 EXCUSED_S = 1.0
 """So soon after a kill a connection that breaks was one of the killed process's."""
+PATIENCE_S = 180.0
+"""For another worker to take the place of one that was killed: the next is killed only then, or nobody might be left."""
 LISTENING = "0A"
 """A socket's state in /proc/net/tcp."""
 
