@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models import __version__
 from models.errors import ParallaxError
@@ -29,12 +29,14 @@ from service.api.edge import Edge
 from service.api.requests import Services, call
 from service.api.scoring_desk import Scorings
 from service.api.thin import ThinRoute
+from service.api.tracing import Traces
 from service.api.upload import ImageReader
 from service.backends.factory import finder
 from service.decoding import Decoder
 from service.pipeline import Pipeline
 from service.plans import PlanBook
 from service.registry import Registry
+from service.served_metrics import Served
 from service.settings import Settings
 from service.siblings import Siblings
 from service.telemetry import Metrics, serve_metrics
@@ -44,6 +46,7 @@ from service.workers import Place
 
 if TYPE_CHECKING:
     from service.fetching import ImageFetcher
+    from service.otel.spans import Recorder
 
 Application: TypeAlias = FastAPI
 """For those who run it and need not know what it is."""
@@ -52,7 +55,11 @@ Application: TypeAlias = FastAPI
 class _Application(FastAPI):
     """FastAPI inside the edge, which it would otherwise put behind three layers of its own."""
 
-    _edge: Edge
+    _edge: ASGIApp
+
+    def record(self, recorder: "Recorder") -> None:
+        """Let every request be traced."""
+        self._edge = Traces(self._edge, recorder.begin)
 
     def surround(self, guard: Guard, metrics: Metrics) -> None:
         """Build the edge, once all routes are there."""
@@ -87,6 +94,7 @@ def create_app(settings: Settings, place: Place | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            make = await _telemetry(stack, app, settings, metrics, place)
             decoder = Decoder(cpus, Limits(settings.max_body_bytes, settings.max_pixels))
             stack.callback(decoder.close)
             registry = Registry(settings, metrics.on_batch)
@@ -104,8 +112,10 @@ def create_app(settings: Settings, place: Place | None = None) -> FastAPI:
             except ParallaxError as exc:
                 app.state.startup_error = exc
                 raise
-            metrics.watch(lambda: [(one.identity, one.admission.held, one.backend.tally) for one in registry.running])
-            pipeline = Pipeline(registry, decoder, metrics, activity)
+            metrics.watch(
+                lambda: [Served(one.identity, one.admission.held, one.backend.tally, one.plan) for one in registry.running]
+            )
+            pipeline = make(registry, decoder, metrics, activity)
             siblings = await _join(stack, place, watcher, metrics) if place is not None else None
             reader = ImageReader(settings)
             fetcher = await _fetcher(stack, settings)
@@ -156,6 +166,26 @@ async def _fetcher(stack: AsyncExitStack, settings: Settings) -> "ImageFetcher |
     fetcher = ImageFetcher(settings.custom_vision_api)
     stack.push_async_callback(fetcher.close)
     return fetcher
+
+
+async def _telemetry(
+    stack: AsyncExitStack, app: FastAPI, settings: Settings, metrics: Metrics, place: Place | None
+) -> type[Pipeline]:
+    """Send traces and metrics, if there is a collector, and tell which pipeline to take: without one, nothing is in its way."""
+    if not (settings.otel.wants("traces") or settings.otel.wants("metrics")):
+        return Pipeline
+    from service.otel.export import Exporting
+    from service.otel.pipeline import TracedPipeline
+
+    # One worker knows the metrics of all.
+    exporting = Exporting(settings.otel, metrics.registry, metrics=place is None or place.number == 0)
+    stack.push_async_callback(exporting.close)
+    _keep_running(stack, exporting.run())
+    if exporting.recorder is None or exporting.outbox is None or not isinstance(app, _Application):
+        return Pipeline
+    metrics.traced = exporting.outbox.counts
+    app.record(exporting.recorder)
+    return TracedPipeline
 
 
 async def _join(stack: AsyncExitStack, place: Place, watcher: Watcher, metrics: Metrics) -> Siblings:

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
@@ -35,6 +36,7 @@ class _Caller(Generic[In, Out]):
     arrived: float
     deadline: float | None
     answer: "asyncio.Future[Out]"
+    context: Context | None
 
 
 class Batcher(Generic[In, Out]):
@@ -52,13 +54,15 @@ class Batcher(Generic[In, Out]):
         max_in_flight: int,
         max_wait: float = 0.0,
         on_batch: Callable[[Batch], None] = lambda _batch: None,
+        in_context: bool = False,
     ) -> None:
-        """`max_wait`: seconds that a batch which is not full may wait for more callers; 0 starts it at once."""
+        """`max_wait`: seconds that a batch may wait while not full. `in_context`: it runs in its first caller's contextvars."""
         self._infer = infer
         self._max_batch_size = max_batch_size
         self._max_in_flight = max_in_flight
         self._max_wait = max_wait
         self._on_batch = on_batch
+        self._in_context = in_context
         self._waiting: FairQueue[_Caller[In, Out]] = FairQueue()
         """Whoever leaves is taken out at once, with the image that it held."""
         self._running: set[asyncio.Future[Sequence[Out | Exception]]] = set()
@@ -91,7 +95,8 @@ class Batcher(Generic[In, Out]):
         if self._closing:
             raise Closing("The service is stopping; send the request again, to another replica if there is one.")
         loop = asyncio.get_running_loop()
-        who: _Caller[In, Out] = _Caller(item, caller, background, time.perf_counter(), deadline, loop.create_future())
+        context = copy_context() if self._in_context else None
+        who: _Caller[In, Out] = _Caller(item, caller, background, time.perf_counter(), deadline, loop.create_future(), context)
         if deadline is not None:
             self._expiry.at(deadline)
         self._waiting.push(who, caller, background=background, now=who.arrived)
@@ -137,7 +142,8 @@ class Batcher(Generic[In, Out]):
 
     def _start(self, callers: list[_Caller[In, Out]], release: Release) -> None:
         try:
-            running = asyncio.ensure_future(self._infer([caller.item for caller in callers]))
+            work, context = self._infer([caller.item for caller in callers]), callers[0].context
+            running = asyncio.ensure_future(work) if context is None else context.run(asyncio.ensure_future, work)
         except Exception as exc:  # noqa: BLE001  # it is the callers', who await it
             for caller in callers:
                 self._refuse(caller, exc)

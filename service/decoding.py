@@ -23,10 +23,11 @@ count too, since a small JPEG can be made of a great many scans.
 
 @dataclass(frozen=True, slots=True)
 class Decoded(Generic[Out]):
-    """A prepared image, with the seconds that its decoding took."""
+    """A prepared image, with the seconds that its decoding took, and when that ended, by `time.perf_counter`."""
 
     value: Out
     took: float
+    at: float
 
 
 class Decoder:
@@ -55,4 +56,5 @@ class Decoder:
 def _timed(prepare: Callable[[bytes], Out], data: bytes) -> Decoded[Out]:
     started = time.perf_counter()
     value = prepare(data)
-    return Decoded(value, time.perf_counter() - started)
+    ended = time.perf_counter()
+    return Decoded(value, ended - started, ended)

@@ -16,6 +16,14 @@ class Inferred(NamedTuple):
     scores: Scores
     decode: float
     infer: float
+    decoded_at: float = 0.0
+    """When its decoding ended, by `time.perf_counter`."""
+    inferred_at: float = 0.0
+    """When its batch did."""
+    batch: int = 1
+    """Images that were inferred together."""
+    ahead: bool = False
+    """Whether it was decoded before it waited for its turn, and not by its lane."""
 
 
 class Timings(NamedTuple):

@@ -109,7 +109,7 @@ class Pipeline:
             except TimeoutError:
                 raise DeadlineExceeded("The deadline passed before the image was decoded.") from None
             inferred = await batcher.submit(decoded.value, asker.deadline, caller=asker.caller, background=asker.background)
-            return inferred._replace(decode=decoded.took)
+            return inferred._replace(decode=decoded.took, decoded_at=decoded.at, ahead=True)
         except ParallaxError:
             raise
         except Exception as exc:

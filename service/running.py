@@ -74,6 +74,7 @@ class Running:
             max_in_flight=backend.max_in_flight,
             max_wait=settings.max_wait_ms / 1000,
             on_batch=lambda batch: on_batch(backend.identity, batch),
+            in_context=backend.remote,  # its calls are steps of the trace of the image that they are about
         )
         return cls(backend, batcher, Admission(settings.max_queue, lambda: batcher.seconds_per_item), candidate.stamp)
 

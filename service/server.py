@@ -16,9 +16,9 @@ from service.api.http1 import Connection
 from service.api.wire import REQUESTS_OF_SEVERAL, Http1, Listener
 from service.app import Application, create_app
 from service.errors import ConfigurationError
+from service.logs import configure_logging
 from service.memory import share_one_arena
 from service.settings import Settings
-from service.telemetry import configure_logging
 from service.workers import Place, Supervisor
 
 log = logging.getLogger("parallax.server")

@@ -12,6 +12,7 @@ from models.hosts import is_loopback
 from models.workspace import data_dir, models_dir
 from service.custom_vision_api_settings import CustomVisionApiSettings
 from service.errors import ConfigurationError
+from service.otel_settings import OtelSettings
 from service.remote_settings import AzureMLSettings, CustomVisionSettings, checked_database
 from service.tuning import Fixed
 
@@ -137,6 +138,7 @@ class Settings(BaseSettings):
     azure_ml: AzureMLSettings = AzureMLSettings()
     custom_vision: CustomVisionSettings = CustomVisionSettings()
     custom_vision_api: CustomVisionApiSettings = CustomVisionApiSettings()
+    otel: OtelSettings = OtelSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

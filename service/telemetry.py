@@ -1,10 +1,10 @@
-"""What the service tells of itself: Prometheus metrics, the Server-Timing header, JSON logs."""
+"""What the service tells of itself: Prometheus metrics, and the Server-Timing header."""
 
-import logging
 import os
-import sys
 from collections import Counter as Counted
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +18,13 @@ from prometheus_client import (
     multiprocess,
     start_http_server,
 )
-from pythonjsonlogger.json import JsonFormatter
 
 from service.domain import Batch, Identity, Timings
 from service.errors import ConfigurationError
 from service.remote_metrics import RemoteMetrics
+from service.served_metrics import Served, ServedMetrics
 from service.settings import Settings
-from service.tally import Tally
+from service.tracing import SpanCounts
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series of time stamps beside every counter: nobody reads it
 
@@ -36,6 +36,9 @@ FLUSH_AT = 512
 """Timings, and batches, that are kept before they are counted."""
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
 
 
 class _Registry(CollectorRegistry):
@@ -68,74 +71,76 @@ class Metrics:
         """Create them all: a metric that nobody touched yet is still listed."""
         self.registry = _Registry(self.refresh)
         """What is scraped."""
-        self._serving: Callable[[], Iterable[tuple[Identity, int, Tally | None]]] = tuple
-        self._shared = METRICS_FOLDER in os.environ
-        registry = CollectorRegistry() if self._shared else self.registry
-        if self._shared:
+        self._serving: Callable[[], Iterable[Served]] = tuple
+        shared = METRICS_FOLDER in os.environ
+        registry = CollectorRegistry() if shared else self.registry
+        if shared:
             multiprocess.MultiProcessCollector(self.registry)  # type: ignore[no-untyped-call]
+        version = ("backend", "version")
         self.requests = Counter("parallax_requests", "Requests by route and status.", ("route", "status"), registry=registry)
         self.in_progress = Gauge(
             "parallax_requests_in_progress", "Requests under way.", multiprocess_mode="livesum", registry=registry
         )
-        self.stages = _ManyAtOnce(
-            "parallax_stage_seconds",
-            "Time of a classified image by stage.",
-            ("backend", "stage"),
+        self.seconds = _ManyAtOnce(
+            "parallax_request_seconds",
+            "From a request's headers to the end of its reply, by route.",
+            ("route",),
             buckets=SECONDS,
             registry=registry,
         )
-        self.batch_size = _ManyAtOnce("parallax_batch_size", "Images in a batch.", ("backend",), buckets=SIZES, registry=registry)
+        self.stages = _ManyAtOnce(
+            "parallax_stage_seconds",
+            "Time of a classified image by stage.",
+            (*version, "stage"),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.batch_size = _ManyAtOnce("parallax_batch_size", "Images in a batch.", version, buckets=SIZES, registry=registry)
         self.batches = Counter(
             "parallax_batches",
             "Batches by why they started and how they ended.",
-            ("backend", "release", "outcome"),
+            (*version, "release", "outcome"),
             registry=registry,
         )
-        self.queue = Gauge(
-            "parallax_queue_requests",
-            "Requests that a backend holds.",
-            ("backend", "version"),
-            multiprocess_mode="livesum",
-            registry=registry,
-        )
-        self.provider = Gauge(
-            "parallax_backend_provider_info",
-            "1 for each backend served, with what it runs on.",
-            ("backend", "version", "precision", "provider"),
-            multiprocess_mode="livemax",
-            registry=registry,
-        )
+        self.served = ServedMetrics(registry, shared=shared)
+        self.spans = Counter("parallax_otel_spans", "Spans by what became of them.", ("outcome",), registry=registry)
+        self.traced: SpanCounts | None = None
+        """To tell of, if traces are sent."""
+        self._spans_told = SpanCounts()
         self.remote = RemoteMetrics(registry)
-        self._shown: dict[tuple[str, str, str, str], tuple[str, str]] = {}
         self._under_way = 0
         self._counted: dict[tuple[str, int], int] = {}
-        self._timed: list[tuple[str, Timings]] = []
-        self._batches: list[tuple[str, Batch]] = []
+        self._answered: list[tuple[str, float]] = []
+        self._timed: list[tuple[Identity, Timings]] = []
+        self._batches: list[tuple[Identity, Batch]] = []
 
     def enter(self) -> None:
         """A request is here."""
         self._under_way += 1
 
-    def leave(self, route: str, status: int) -> None:
-        """It is answered."""
+    def leave(self, route: str, status: int, seconds: float) -> None:
+        """It is answered, so long after it was there."""
         self._under_way -= 1
         key = (route, status)
         self._counted[key] = self._counted.get(key, 0) + 1
+        self._answered.append((route, seconds))
+        if len(self._answered) >= FLUSH_AT:
+            self._flush()
 
     def observe(self, identity: Identity, timings: Timings) -> None:
         """Note the stages of one classified image. They are sorted into histograms many at a time."""
-        self._timed.append((identity.name, timings))
+        self._timed.append((identity, timings))
         if len(self._timed) >= FLUSH_AT:
             self._flush()
 
     def on_batch(self, identity: Identity, batch: Batch) -> None:
         """Note one batch."""
-        self._batches.append((identity.name, batch))
+        self._batches.append((identity, batch))
         if len(self._batches) >= FLUSH_AT:
             self._flush()
 
-    def watch(self, serving: Callable[[], Iterable[tuple[Identity, int, Tally | None]]]) -> None:
-        """Whenever someone asks, tell what is served then, on what, how many requests each holds, and what its calls came to."""
+    def watch(self, serving: Callable[[], Iterable[Served]]) -> None:
+        """Whenever someone asks, tell what is served then."""
         self._serving = serving
 
     def refresh(self) -> None:
@@ -145,39 +150,43 @@ class Metrics:
         counted, self._counted = self._counted, {}
         for (route, status), count in counted.items():
             self.requests.labels(route, str(status)).inc(count)
-        shown = {}
-        for identity, held, tally in self._serving():
-            if tally is not None:
-                self.remote.tell(identity.name, tally)
-            queue = (identity.name, identity.version)
-            provider = (*queue, identity.precision, identity.provider)
-            self.queue.labels(*queue).set(held)
-            self.provider.labels(*provider).set(1)
-            shown[provider] = queue
-        for provider in self._shown.keys() - shown.keys():
-            self._forget(self.provider, provider)
-        for queue in set(self._shown.values()) - set(shown.values()):
-            self._forget(self.queue, queue)
-        self._shown = shown
+        serving = list(self._serving())
+        for one in serving:
+            if one.tally is not None:
+                self.remote.tell(one.identity.name, one.tally)
+        self.served.tell(serving)
+        if self.traced is not None:
+            now, before = replace(self.traced), self._spans_told
+            for outcome in ("sent", "failed", "dropped"):
+                self.spans.labels(outcome).inc(getattr(now, outcome) - getattr(before, outcome))
+            self._spans_told = now
 
     def _flush(self) -> None:
+        answered, self._answered = self._answered, []
+        for route, seconds in _gathered(answered).items():
+            self.seconds.labels(route).observe_many(np.array(seconds))
         timed, self._timed = self._timed, []
-        for backend in {name for name, _ in timed}:
-            seconds = np.array([timings for name, timings in timed if name == backend])
-            for stage, values in zip(Timings._fields, seconds.T, strict=True):
-                self.stages.labels(backend, stage).observe_many(values)
-        batches, self._batches = self._batches, []
-        for backend in {name for name, _ in batches}:
-            self.batch_size.labels(backend).observe_many(np.array([batch.size for name, batch in batches if name == backend]))
-        kinds = Counted((name, batch.release, "failed" if batch.failed else "answered") for name, batch in batches)
-        for labels, count in kinds.items():
-            self.batches.labels(*labels).inc(count)
+        for version, timings in _gathered((_version(identity), one) for identity, one in timed).items():
+            for stage, values in zip(Timings._fields, np.array(timings).T, strict=True):
+                self.stages.labels(*version, stage).observe_many(values)
+        noted, self._batches = self._batches, []
+        for version, batches in _gathered((_version(identity), one) for identity, one in noted).items():
+            self.batch_size.labels(*version).observe_many(np.array([batch.size for batch in batches]))
+            kinds = Counted((batch.release, "failed" if batch.failed else "answered") for batch in batches)
+            for kind, count in kinds.items():
+                self.batches.labels(*version, *kind).inc(count)
 
-    def _forget(self, gauge: Gauge, labels: Sequence[str]) -> None:
-        if self._shared:
-            gauge.labels(*labels).set(0)  # a file that other processes read has no way to take a series back
-        else:
-            gauge.remove(*labels)
+
+def _version(identity: Identity) -> tuple[str, str]:
+    return identity.name, identity.version
+
+
+def _gathered(pairs: Iterable[tuple[Key, Value]]) -> Mapping[Key, Sequence[Value]]:
+    """Values by their key."""
+    found: dict[Key, list[Value]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found
 
 
 def milliseconds(timings: Timings) -> dict[str, float]:
@@ -209,18 +218,3 @@ def serve_metrics(settings: Settings, registry: CollectorRegistry) -> Callable[[
         server.server_close()
 
     return close
-
-
-def configure_logging(level: str) -> None:
-    """One JSON object a line on standard error, for everything that logs in this process."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        JsonFormatter(
-            "%(asctime)s %(levelname)s %(name)s %(message)s",
-            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
-        )
-    )
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log each request to a remote backend, which are counted
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # it would tell of each of its plugins
-    logging.getLogger("uvicorn.access").disabled = True  # the edge logs requests, with their ids

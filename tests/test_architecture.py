@@ -20,8 +20,20 @@ HEAVY = {"keras", "onnx", "plotly", "pyarrow", "ray", "scipy", "sklearn", "tenso
 
 LAYERS: Sequence[Sequence[str]] = (
     ("errors", "domain", "addresses", "migrations"),
-    ("tuning", "fairness", "niceness", "memory", "activity", "alarms", "remote_settings", "custom_vision_api_settings", "tally"),
-    ("settings", "admission", "batching", "decoding", "lanes", "fetching", "remote_metrics"),
+    (
+        "tuning",
+        "fairness",
+        "niceness",
+        "memory",
+        "activity",
+        "alarms",
+        "remote_settings",
+        "custom_vision_api_settings",
+        "otel_settings",
+        "tally",
+        "tracing",
+    ),
+    ("settings", "admission", "batching", "decoding", "lanes", "fetching", "logs", "remote_metrics", "served_metrics"),
     ("plans", "database"),
     ("telemetry", "siblings"),
     ("backends", "workers"),
@@ -29,6 +41,7 @@ LAYERS: Sequence[Sequence[str]] = (
     ("registry",),
     ("tuner", "watcher"),
     ("pipeline",),
+    ("otel",),
     ("scoring",),
     ("cluster",),
     ("api",),
@@ -183,6 +196,14 @@ def test_only_the_cluster_knows_ray_and_only_who_wants_one_knows_the_cluster() -
     none([one for one in known if one.always])
 
 
+def test_only_one_folder_knows_opentelemetry_and_only_the_application_loads_it() -> None:
+    found = [one for one in imports() if one.package == "opentelemetry"]
+    assert found
+    none([one for one in found if not inside(one.file, "service/otel/")])
+    loaded = [one for one in imports() if one.module.startswith("service.otel.") and not inside(one.file, "service/otel/")]
+    none([one for one in loaded if one.always or one.file != "service/app.py"])
+
+
 def layer(module: str) -> int:
     """How high a module of the service stands."""
     part = module.split(".")[1]
@@ -228,9 +249,11 @@ def test_no_file_has_grown_into_two() -> None:
 
 @pytest.mark.parametrize("module", ["service.app", "service.server", "parallax"])
 def test_a_service_starts_without_the_heavy_libraries(module: str) -> None:
-    code = f"import json, sys, {module}; print(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    code = f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    modules = json.loads(done.stdout.splitlines()[-1])
+    assert not [name for name in modules if name.startswith("opentelemetry.sdk")], "of which FastAPI loads the API alone"
+    loaded = {name.split(".")[0] for name in modules}
     assert module.split(".", maxsplit=1)[0] in loaded
     assert not loaded & {*HEAVY, "psycopg", "sqlalchemy"}
 

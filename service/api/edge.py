@@ -100,7 +100,7 @@ class Edge:
 
     def _tell(self, scope: Scope, request_id: str, status: int, caller: str, seconds: float) -> None:
         route = scope["route"].path if "route" in scope else "other"
-        self._metrics.leave(route, status)
+        self._metrics.leave(route, status, seconds)
         level = _level(status)
         if log.isEnabledFor(level):
             fields = {"method": scope["method"], "path": scope["path"], "status": status, "ms": round(seconds * 1000, 2)}

@@ -10,6 +10,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextvars import Context
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from models.errors import ParallaxError
 from service.backends.remote import Remote
 from service.domain import Identity, Inferred, Scores
 from service.tally import Tally
+from service.tracing import model_facts, step
 
 log = logging.getLogger("parallax.remote")
 
@@ -59,7 +61,7 @@ class Elsewhere(ABC):
         """Open the pool, and begin to look."""
         self._remote.open()
         if self.looks:
-            self._check = asyncio.create_task(self._look())
+            self._check = asyncio.create_task(self._look(), context=Context())  # it belongs to no request's trace
 
     @abstractmethod
     def prepare(self, data: bytes) -> bytes:
@@ -82,8 +84,10 @@ class Elsewhere(ABC):
         outcomes: list[Inferred | Exception] = []
         for body in batch:
             started = time.perf_counter()  # a loop's own time may have steps of a millisecond
-            scores = self._scores(await self._remote.ask(body))
-            outcomes.append(Inferred(scores, 0.0, time.perf_counter() - started))
+            with step("infer", model_facts(self.identity) | {"parallax.batch.size": 1}):
+                scores = self._scores(await self._remote.ask(body))
+            ended = time.perf_counter()
+            outcomes.append(Inferred(scores, 0.0, ended - started, started, ended))
         return outcomes
 
     def describe(self) -> Mapping[str, Any]:

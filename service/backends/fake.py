@@ -49,8 +49,8 @@ class FakeBackend:
             centre = float(np.mean(np.asarray(pixels))) / 255 * (len(places) - 1)
             weights = np.exp(-((places - centre) ** 2))
             results.append((weights / weights.sum()).astype(np.float32))
-        took = time.perf_counter() - started
-        return [Inferred(scores, 0.0, took) for scores in results]
+        ended = time.perf_counter()
+        return [Inferred(scores, 0.0, ended - started, started, ended, len(batch)) for scores in results]
 
     def describe(self) -> Mapping[str, Any]:
         """Its input and its plan, in the form of a real backend's."""

@@ -58,16 +58,16 @@ class Inference:
     def _run_one(self, batch: Sequence[Item]) -> Sequence[Outcome]:
         """Decode and infer one batch: what was decoded is still in the processor's caches when it is inferred."""
         pixels: list[imaging.Pixels] = []
-        seconds: list[float] = []
+        decoded: list[tuple[float, float]] = []
         refused: dict[int, Exception] = {}
         for place, item in enumerate(batch):
             started = time.perf_counter()
             try:
                 pixels.append(self._decode(item) if isinstance(item, bytes) else item)
-                seconds.append(time.perf_counter() - started)
+                decoded.append((started, time.perf_counter()))
             except Exception as exc:  # noqa: BLE001  # whatever it is, it is the error of this image's caller
                 refused[place] = exc
-        outcomes: list[Outcome] = self._infer(pixels, seconds) if pixels else []
+        outcomes: list[Outcome] = self._infer(pixels, decoded) if pixels else []
         for place, error in refused.items():  # in ascending order, so that each finds its place
             outcomes.insert(place, error)
         return outcomes
@@ -78,11 +78,14 @@ class Inference:
             raise TooBig
         return imaging.resize(imaging.decode_checked(data, header, self._limits), self._spec)
 
-    def _infer(self, pixels: Sequence[imaging.Pixels], seconds: Sequence[float]) -> list[Outcome]:
+    def _infer(self, pixels: Sequence[imaging.Pixels], decoded: Sequence[tuple[float, float]]) -> list[Outcome]:
         started = time.perf_counter()
         scores = self._run(pixels)
-        took = time.perf_counter() - started
-        outcomes: list[Outcome] = [Inferred(row, decode, took) for row, decode in zip(scores, seconds, strict=True)]
+        ended = time.perf_counter()
+        took, size = ended - started, len(pixels)
+        outcomes: list[Outcome] = [
+            Inferred(row, after - before, took, after, ended, size) for row, (before, after) in zip(scores, decoded, strict=True)
+        ]
         if not np.isfinite(scores).all():
             for place in np.flatnonzero(~np.isfinite(scores).all(axis=1)):
                 outcomes[place] = BackendFailed("The model answered with scores that are no numbers.")

@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import httpx
@@ -20,6 +21,7 @@ from service.backends.replies import Attempt, Explain, broken, judge
 from service.backends.way_out import WayOut, way_out
 from service.errors import BackendFailed, RemoteBusy, RemoteDown, RemoteFailed, RemoteTimedOut, Unanswered
 from service.tally import Tally
+from service.tracing import step
 
 log = logging.getLogger("parallax.remote")
 
@@ -92,6 +94,13 @@ class Remote:
         self._name = name
         self._address = address
         self._url = httpx.URL(address)
+        port = self._url.port or (443 if self._url.scheme == "https" else 80)
+        self._facts: dict[str, str | int] = {
+            "http.request.method": "POST",
+            "server.address": self._url.host,
+            "server.port": port,
+            "url.full": str(self._url.copy_with(query=None)),
+        }
         self._headers = httpx.Headers({**HEADERS, **headers})
         self._secret = secret
         self._timeout_s = timeout_s
@@ -148,7 +157,7 @@ class Remote:
     async def _attempts(self, body: bytes, deadline: float) -> object:
         number = 1
         while True:
-            attempt = await self._pass(body, deadline)
+            attempt = await self._pass(body, deadline, number)
             if attempt.error is None:
                 return attempt.reply
             pause = before_attempt(number, attempt.retry_after)
@@ -159,7 +168,7 @@ class Remote:
             number += 1
             self.tally.retries += 1
 
-    async def _pass(self, body: bytes, deadline: float) -> Attempt:
+    async def _pass(self, body: bytes, deadline: float, number: int) -> Attempt:
         """One attempt, if the breaker lets it and the door opens."""
         if self._breaker is not None:
             self._breaker.check()  # whoever would wait at the door in vain goes now
@@ -175,7 +184,7 @@ class Remote:
             raise
         attempt = Attempt("given_up")
         try:
-            attempt = await self._once(body)
+            attempt = await self._traced(body, number)
         finally:
             self.tally.count(attempt.outcome)
             if self._breaker is not None:
@@ -186,6 +195,19 @@ class Remote:
             else:
                 self._door.leave(ticket, attempt.retry_after or 0.0)
         return attempt
+
+    async def _traced(self, body: bytes, number: int) -> Attempt:
+        """One attempt as a step of the image's trace, whose ids stay here: whom it asks has no use for them."""
+        facts = self._facts | {"http.request.resend_count": number - 1} if number > 1 else self._facts
+        with step("POST", facts, client=True) as span:
+            attempt = await self._once(body)
+            if span is not None:
+                span.note({"parallax.outcome": attempt.outcome})
+                if attempt.status is not None:
+                    span.note({"http.response.status_code": attempt.status})
+                if attempt.error is not None:
+                    span.failed(str(attempt.status or attempt.outcome), str(attempt.error))
+            return attempt
 
     async def _once(self, body: bytes) -> Attempt:
         if self._way is None:
@@ -203,7 +225,7 @@ class Remote:
             return Attempt("timed_out", error=error, again=True)
         if len(reply.body) > MAX_REPLY_BYTES:
             return Attempt("failed", error=RemoteFailed(f"{self.host} answered with more than {MAX_REPLY_BYTES:,} bytes."))
-        attempt = judge(self._address, reply, self._explain)
+        attempt = replace(judge(self._address, reply, self._explain), status=reply.status)
         if attempt.error is not None:
             shown = self._shown(reply.body.decode("utf-8", "replace"))
             log.warning("remote refused", extra={"backend": self._name, "status": reply.status, "said": shown})

@@ -51,6 +51,8 @@ class Attempt:
     """It may go better next time."""
     retry_after: float | None = None
     """Seconds that it asked for."""
+    status: int | None = None
+    """Of the reply, if there was one."""
 
     @property
     def alive(self) -> bool | None:

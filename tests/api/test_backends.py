@@ -101,7 +101,7 @@ def test_a_model_that_fails_on_an_image_is_a_500_of_its_own_and_goes_on(tmp_path
         assert "Gather" not in failed.text, "the cause is for the log"
         assert client.post("/v1/classify", content=plain(0)).status_code == 200
         assert server.backend("fragile")["counters"] == {"answered": 2, "failed": 1, "refused": 0}
-        assert server.metric("parallax_batches_total", backend="fragile", release="idle", outcome="failed") == 1
+        assert server.metric("parallax_batches_total", backend="fragile", version="1", release="idle", outcome="failed") == 1
     cause = next(record for record in server.records if record.get("message") == "inference failed")
     assert "Gather" in cause["exc_info"]
     assert (cause["backend"], cause["version"]) == ("fragile", "1")

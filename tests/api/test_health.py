@@ -72,11 +72,11 @@ def test_metrics_tell_requests_stages_and_providers(home: Path) -> None:
     assert sample(text, "parallax_requests_total", route="other", status="404") == 1
     assert sample(text, "parallax_requests_in_progress") == 1, "the question itself"
     for stage in ("queue", "decode", "infer", "total"):
-        assert sample(text, "parallax_stage_seconds_count", backend="tiny", stage=stage) == 3
-    assert sample(text, "parallax_batches_total", backend="tiny", release="idle", outcome="answered") == 4, (
+        assert sample(text, "parallax_stage_seconds_count", backend="tiny", version="1", stage=stage) == 3
+    assert sample(text, "parallax_batches_total", backend="tiny", version="1", release="idle", outcome="answered") == 4, (
         "a lane looked at all of them"
     )
-    assert sample(text, "parallax_batch_size_sum", backend="tiny") == 4
+    assert sample(text, "parallax_batch_size_sum", backend="tiny", version="1") == 4
     provider = {"backend": "tiny", "version": "1", "precision": "fp32", "provider": "CPUExecutionProvider"}
     assert sample(text, "parallax_backend_provider_info", **provider) == 1
 

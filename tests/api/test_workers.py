@@ -39,7 +39,10 @@ def test_all_workers_answer_and_their_metrics_are_merged(workers: Server) -> Non
     assert classify(workers, 40) == ["1"] * 40
     counted = {"route": "/v1/classify", "status": "200"}
     eventually(lambda: workers.metric("parallax_requests_total", **counted) == 40, "every request is counted, whoever is asked")
-    eventually(lambda: workers.metric("parallax_stage_seconds_count", backend="tiny", stage="infer") == 40, "and every image")
+    eventually(
+        lambda: workers.metric("parallax_stage_seconds_count", backend="tiny", version="1", stage="infer") == 40,
+        "and every image",
+    )
     provider = {"backend": "tiny", "version": "1", "precision": "fp32", "provider": "CPUExecutionProvider"}
     assert workers.metric("parallax_backend_provider_info", **provider) == 1
 

@@ -114,7 +114,7 @@ def running(folder: Path, **settings: object) -> Iterator[Server]:
     `folder`: it runs there, so that no `.env` of a developer is read. `settings`: lower-case names of `service/settings.py`, such
     as `max_queue=8` or `fake__labels=["a", "b"]`; no other setting reaches it.
     """
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PARALLAX_")}
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PARALLAX_", "OTEL_"))}
     chosen: dict[str, object] = {"port": 0, "models_dir": folder / "store", "data_dir": folder / "data"} | settings
     for name, value in chosen.items():
         env[f"PARALLAX_{name.upper()}"] = json.dumps(value) if isinstance(value, list | bool) else str(value)

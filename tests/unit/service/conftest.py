@@ -12,9 +12,9 @@ settings.load_profile("unhurried")
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No `PARALLAX_*`, no `.env`, no model, until a test says so."""
+    """No `PARALLAX_*` and no `OTEL_*`, no `.env`, no model, until a test says so."""
     for name in os.environ:
-        if name.startswith("PARALLAX_"):
+        if name.startswith(("PARALLAX_", "OTEL_")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PARALLAX_MODELS_DIR", str(tmp_path / "store"))

@@ -40,7 +40,9 @@ class Service:
         return self.registry.get("a")
 
     def count(self, stage: str) -> float | None:
-        return self.metrics.registry.get_sample_value("parallax_stage_seconds_count", {"backend": "a", "stage": stage})
+        return self.metrics.registry.get_sample_value(
+            "parallax_stage_seconds_count", {"backend": "a", "version": "1", "stage": stage}
+        )
 
 
 @pytest.fixture

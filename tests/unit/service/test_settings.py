@@ -9,10 +9,11 @@ from pydantic import ValidationError
 
 from service.custom_vision_api_settings import CustomVisionApiSettings
 from service.errors import ConfigurationError
+from service.otel_settings import OtelSettings
 from service.remote_settings import AzureMLSettings, CustomVisionSettings
 from service.settings import FakeSettings, Settings, load_settings
 
-GROUPS = ("fake", "azure_ml", "custom_vision", "custom_vision_api")
+GROUPS = ("fake", "azure_ml", "custom_vision", "custom_vision_api", "otel")
 SECRET = "correct-horse-battery-staple"
 
 WRONG = {
@@ -141,6 +142,6 @@ def test_loopback_is_told_from_the_rest_of_the_world(host: str, loopback: bool) 
 
 
 def test_every_setting_says_what_it_does() -> None:
-    for group in (Settings, FakeSettings, AzureMLSettings, CustomVisionSettings, CustomVisionApiSettings):
+    for group in (Settings, FakeSettings, AzureMLSettings, CustomVisionSettings, CustomVisionApiSettings, OtelSettings):
         undocumented = [name for name, field in group.model_fields.items() if not field.description and name not in GROUPS]
         assert undocumented == []
