@@ -80,6 +80,13 @@ CASES: Mapping[str, tuple[Sequence[str], dict[str, Any]]] = {
             "settings": {"max_queue": 100},
         },
     ),
+    "telemetry": (
+        (),
+        {
+            "settings": {"otel__endpoint": "https://otlp.example.com", "otel__sample": 0.1},
+            "otel": {"existingSecret": "collector"},
+        },
+    ),
     "gpu": ((), {"image": {"variant": "gpu"}, "gpu": {"enabled": True, "count": 2, "spot": True}}),
     "sweep": (
         (),

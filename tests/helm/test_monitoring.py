@@ -24,7 +24,7 @@ def known() -> dict[str, set[str]]:
     """Names of series, with their labels."""
     metrics = Metrics()
     made: dict[str, set[str]] = {}
-    for one in [*vars(metrics).values(), *vars(metrics.remote).values()]:
+    for one in [*vars(metrics).values(), *vars(metrics.remote).values(), *vars(metrics.served).values()]:
         if hasattr(one, "_labelnames"):
             made |= {f"{one._name}{suffix}": set(one._labelnames) for suffix in SUFFIXES[one._type]}
     return made

@@ -130,7 +130,7 @@ def test_what_selects_pods_finds_them(case: Rendered) -> None:
 def test_secrets_and_volumes_are_the_chart_s_or_were_named(case: Rendered) -> None:
     made = {secret["metadata"]["name"] for secret in case.of("Secret")}
     made |= {one["secretName"] for vault in case.of("SecretProviderClass") for one in vault["spec"]["secretObjects"]}
-    named = {"database", "keys", "cv", "aml", "study"}
+    named = {"database", "keys", "cv", "aml", "collector", "study"}
     for name, pod in case.pods():
         for volume in pod.get("volumes", []):
             if "secret" in volume:

@@ -14,7 +14,7 @@ from tests.support.charts import CHART, Rendered, Thing, peers, render
 NAMES = {
     f"PARALLAX_{name.upper()}" for name, field in Settings.model_fields.items() if not hasattr(field.annotation, "model_fields")
 } | {f"PARALLAX_{name.upper()}" for name, _ in settings()}
-KEYS = {"PARALLAX_CUSTOM_VISION__KEY", "PARALLAX_AZURE_ML__KEY"}
+KEYS = {"PARALLAX_CUSTOM_VISION__KEY", "PARALLAX_AZURE_ML__KEY", "PARALLAX_OTEL__HEADERS"}
 
 
 def made(name: str) -> Rendered:
@@ -60,6 +60,17 @@ def test_the_service_takes_the_settings_as_they_are_written(name: str, monkeypat
     if name == "settings":
         assert (taken.max_queue, taken.max_body_bytes, taken.tune) == (100, 8_000_000, "off")
         assert taken.fixed_plan("cnn").lanes == 2
+
+
+def test_a_collector_gets_its_headers_from_a_secret_and_learns_which_pod_it_is_told_of() -> None:
+    rendered = made("telemetry")
+    assert (rendered.env["PARALLAX_OTEL__ENDPOINT"], rendered.env["PARALLAX_OTEL__SAMPLE"]) == ("https://otlp.example.com", "0.1")
+    found = variables(rendered.container)
+    assert found["PARALLAX_OTEL__HEADERS"] == {"secretKeyRef": {"name": "collector", "key": "otel-headers"}}
+    assert found["OTEL_RESOURCE_ATTRIBUTES"].endswith("k8s.pod.name=$(POD_NAME)")
+    names = list(found)
+    assert names.index("POD_NAME") < names.index("OTEL_RESOURCE_ATTRIBUTES"), "or Kubernetes would not fill it in"
+    assert not [name for name in variables(made("defaults").container) if "OTEL" in name]
 
 
 def test_cpus_are_the_limit_or_else_the_request() -> None:
