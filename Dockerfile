@@ -107,13 +107,15 @@ CMD ["train", "--help"]
 ARG REVISION=unknown
 LABEL org.opencontainers.image.revision="${REVISION}"
 
-# Locust, and what it sends.
+# Load tests, as `parallax loadtest ...`: Locust, and what it sends.
 FROM base AS loadtest
 COPY --from=packages-loadtest /opt/venv /opt/venv
 COPY --from=tree /out/app /app
 USER 10001:10001
+VOLUME ["/data"]
+WORKDIR /data
 HEALTHCHECK NONE
-ENTRYPOINT ["locust"]
-CMD ["--help"]
+ENTRYPOINT ["parallax"]
+CMD ["loadtest", "--help"]
 ARG REVISION=unknown
 LABEL org.opencontainers.image.revision="${REVISION}"

@@ -6,7 +6,7 @@ export PARALLAX_DEVICE := $(DEVICE)
 endif
 SERVE_ROLE := $(if $(filter cuda,$(DEVICE)),serve-gpu,serve-cpu)
 
-.PHONY: help serve test bench check format openapi readme chart lock train-env train mlflow-ui gpu-check clean
+.PHONY: help serve test bench loadtest check format openapi readme chart lock train-env train mlflow-ui gpu-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,13 @@ chart: ## Write the Helm chart's schema and its README's table anew
 
 bench: ## Compare with the in-process limit and a plain server (ARGS="scenario swap" for what happens in production; --help)
 	@python=$$(scripts/env.sh dev) && exec "$$python" -m loadtest.bench $(if $(ARGS),$(ARGS),speed)
+
+loadtest: ## Load a running server: verdict, report and capacity (URL=http://..., ARGS="--rate 50", CAPACITY="--p99-ms 50"; --help)
+	@python=$$(scripts/env.sh loadtest) || exit; report=$${PARALLAX_DATA_DIR:-.parallax}/loadtest/report.html; \
+	"$$python" -m parallax loadtest run $(URL) --report "$$report" $(ARGS); status=$$?; \
+	case $$status in 2|130) exit $$status ;; esac; \
+	"$$python" -m parallax loadtest capacity $(URL) $(CAPACITY) || { other=$$?; [ $$status -ne 0 ] || status=$$other; }; \
+	exit $$status
 
 lock: ## Bring requirements/*.txt up to date with pyproject.toml (UPGRADE=1 takes the newest versions)
 	@scripts/locks.sh $(if $(UPGRADE),--upgrade)

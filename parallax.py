@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from loadtest.cli import loadtest_app
 from models import __version__
 from models.cli import models_app
 from models.errors import ParallaxError
@@ -60,12 +61,18 @@ app.add_typer(azureml_app, name="azureml")
 app.add_typer(customvision_app, name="customvision")
 mount(models_app)
 app.add_typer(models_app, name="models")
+app.add_typer(loadtest_app, name="loadtest")
 
 
 def main() -> None:
     """Run the command line. What Parallax foresaw is a message and exit status 2, never a traceback."""
     words = [arg for arg in sys.argv[1:] if not arg.startswith("-")]
     command = next((known for known in (" ".join(words[:count]) for count in (1, 2)) if known in TRAINING_COMMANDS), "")
+    if words[:1] == ["loadtest"] and "--help" not in sys.argv and find_spec("locust") is None:
+        _fail(
+            "`parallax loadtest` needs an environment with locust, which never enters the serving one. "
+            f"Type: scripts/env.sh loadtest && .venv-loadtest/bin/parallax {' '.join(sys.argv[1:])}"
+        )
     if command and "--help" not in sys.argv and find_spec(TRAINING_COMMANDS[command]) is None:
         _fail(
             f"`parallax {command}` needs the environment for training: TensorFlow and its like never enter the serving one. "

@@ -9,7 +9,7 @@ extras_of() {
         serve-gpu) echo gpu build ;;
         train) echo cpu train build ;;
         loadtest) echo loadtest build ;;
-        dev) echo cpu train hub azure parquet ray dev build ;;
+        dev) echo cpu train hub azure parquet ray loadtest dev build ;;
         kaggle | hub | azure | parquet | ray) echo "$1" ;;  # no environment: a layer on top of another's
         *) echo "there is no role \"$1\"" >&2; return 2 ;;
     esac

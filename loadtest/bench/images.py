@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
+from loadtest.images import painted
 from models import imaging
 from models.datasets import open_dataset
 from models.errors import ImageError
@@ -56,20 +57,8 @@ def read_pictures(source: str | None, count: int = COUNT) -> Pictures:
 
 def generate(seed: int) -> bytes:
     """A JPEG of about 15 kB that is smooth, grained and has edges, as photographs are; the same bytes for the same seed."""
-    random = np.random.default_rng(seed)
-    layers = np.zeros((SIDE, SIDE, 3))
-    for cells, strength in ((3, 90), (8, 40), (30, 22)):
-        coarse = Image.fromarray(random.integers(0, 256, (cells, cells, 3), np.uint8))
-        layers += (np.asarray(coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC), np.float64) - 128) * strength / 128
-    image = Image.fromarray((layers + 128).clip(0, 255).astype(np.uint8))
-    draw = ImageDraw.Draw(image)
-    for _ in range(6):
-        corners = [(int(x), int(y)) for x, y in random.integers(-20, SIDE + 20, (4, 2))]
-        red, green, blue = (int(value) for value in random.integers(0, 256, 3))
-        draw.polygon(corners, fill=(red, green, blue))
-    grained = np.asarray(image, np.int16) + random.integers(-9, 10, (SIDE, SIDE, 1), np.int16)
     buffer = io.BytesIO()
-    Image.fromarray(grained.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
+    painted(np.random.default_rng(seed), SIDE, SIDE).save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
 
 
