@@ -106,9 +106,9 @@ def run(
 ) -> None:
     """Load a server with a mix of callers, print what came of it, and judge it.
 
-    With a rate the loop is open: requests fall due by the clock whatever the server does. One that finds no free caller waits, and
-    its latency counts from when it was due, so a stall shows in full. A closed loop (--users alone) measures only what its callers
-    see.
+    With a rate the loop is open: requests fall due by the clock whatever the server does. One that finds no free caller waits,
+    and its latency counts from when it was due, so a stall shows in full. A closed loop (--users alone) measures only what its
+    callers see.
 
     A server's key is read from PARALLAX_API_KEY, or from the file PARALLAX_API_KEYS_FILE.
 

@@ -15,12 +15,12 @@ from loadtest.asks import Ask
 from loadtest.credentials import read_key
 from loadtest.pacing import Turn
 from loadtest.plan import Kind
+from loadtest.reply_headers import read_server_timing, wait_for
 from loadtest.session import Session
 
 POLL_S = (0.05, 1.0)
 """How often a scoring job is looked at: often at first, rarely in the end."""
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
-MOST_RETRY_AFTER_S = 30.0
 
 
 class Caller(FastHttpUser):
@@ -133,29 +133,6 @@ class Scoring(Caller):
 
 
 CALLERS: Mapping[Kind, type[Caller]] = {one.kind: one for one in (Classify, Compare, CustomVision, Scoring, BadInput)}
-
-
-def read_server_timing(value: str) -> dict[str, float]:
-    """Milliseconds by name, of a Server-Timing header (W3C Server Timing); what has none is left out."""
-    found: dict[str, float] = {}
-    for entry in value.split(","):
-        name, *parameters = (part.strip() for part in entry.split(";"))
-        for parameter in parameters:
-            key, _, text = parameter.partition("=")
-            try:
-                if key.strip().lower() == "dur":
-                    found[name] = float(text.strip().strip('"'))
-            except ValueError:
-                continue
-    return found
-
-
-def wait_for(retry_after: str) -> float:
-    """Seconds of a Retry-After header, bounded; one second if it says none."""
-    try:
-        return min(MOST_RETRY_AFTER_S, max(0.0, float(retry_after)))
-    except ValueError:
-        return 1.0
 
 
 def counts(by_class: Mapping[str, Any]) -> dict[Kind, int]:

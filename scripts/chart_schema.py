@@ -84,6 +84,12 @@ KNOWN: Mapping[str, Schema] = {
     "sweep.args": STRINGS,
     "sweep.image.digest": DIGEST,
     "sweep.resources": RESOURCES,
+    "loadtest.args": STRINGS,
+    "loadtest.workers": POSITIVE,
+    "loadtest.run": {"type": "string", "pattern": "^[A-Za-z0-9._-]+$"},
+    "loadtest.deadlineSeconds": POSITIVE,
+    "loadtest.image.digest": DIGEST,
+    "loadtest.resources": RESOURCES,
 }
 """What a default does not tell of a value."""
 

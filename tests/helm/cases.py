@@ -105,6 +105,20 @@ CASES: Mapping[str, tuple[Sequence[str], dict[str, Any]]] = {
             "networkPolicy": {"database": {"podLabels": {"app": "postgresql"}}},
         },
     ),
+    "loadtest": (
+        (),
+        {
+            "loadtest": {
+                "enabled": True,
+                "args": ["--rate", "200", "--duration", "300"],
+                "workers": 3,
+                "run": "release-2",
+                "reportClaim": "reports",
+                "nodeSelector": {"pool": "tests"},
+                "tolerations": [{"key": "tests", "operator": "Exists"}],
+            }
+        },
+    ),
     "aks cpu": (("values-aks-cpu.yaml",), VAULT),
     "aks gpu": (("values-aks-cpu.yaml", "values-aks-gpu.yaml"), VAULT),
 }

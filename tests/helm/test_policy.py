@@ -15,7 +15,7 @@ from tests.helm.cases import CASES
 from tests.support.charts import CHART, helm, render
 
 FRAMEWORKS = ("dockerfile", "helm", "kubernetes", "terraform")
-RENDERED = ("aks cpu", "aks gpu", "ingress", "keda", "monitoring", "sweep")
+RENDERED = ("aks cpu", "aks gpu", "ingress", "keda", "loadtest", "monitoring", "sweep")
 
 
 @pytest.fixture(scope="module")

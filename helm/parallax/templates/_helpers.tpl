@@ -36,11 +36,11 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- ternary (printf "%s@%s" $image.repository $image.digest) (printf "%s:%s" $image.repository $tag) (ne $image.digest "") -}}
 {{- end -}}
 
-{{- define "parallax.sweepImage" -}}
-{{- $image := .Values.sweep.image -}}
-{{- $repository := default .Values.image.repository $image.repository -}}
-{{- $tag := default (printf "%s-train" .Chart.AppVersion) $image.tag -}}
-{{- ternary (printf "%s@%s" $repository $image.digest) (printf "%s:%s" $repository $tag) (ne $image.digest "") -}}
+{{/* The image of another role: dict "root" . "given" .Values.sweep.image "role" "train" */}}
+{{- define "parallax.roleImage" -}}
+{{- $repository := default .root.Values.image.repository .given.repository -}}
+{{- $tag := default (printf "%s-%s" .root.Chart.AppVersion .role) .given.tag -}}
+{{- ternary (printf "%s@%s" $repository .given.digest) (printf "%s:%s" $repository $tag) (ne .given.digest "") -}}
 {{- end -}}
 
 {{- define "parallax.replicated" -}}
