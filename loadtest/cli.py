@@ -96,12 +96,16 @@ def run(
             rich_help_panel=WHERE,
         ),
     ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of --lead.", rich_help_panel=WHERE)] = 5557,
     thresholds: Annotated[
         Path | None,
         typer.Option(metavar="FILE.toml", help="What to keep [default: loadtest/thresholds.toml].", rich_help_panel=WRITTEN),
     ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="One page for people.", rich_help_panel=WRITTEN)
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE.json", help="Verdict and all counts.", rich_help_panel=WRITTEN)
     ] = None,
 ) -> None:
     """Load a server with a mix of callers, print what came of it, and judge it.
@@ -132,10 +136,9 @@ def run(
         "processes": processes,
         **({"project": project} if project else {}),
     }
-    status = _foreseen(
-        lambda: command.run(url, options, mix, thresholds, report, allow_remote=allow_remote, workers=lead or "here")
-    )
-    raise typer.Exit(status)
+    files = command.Files(thresholds, report, json_file)
+    leading = (lead, port) if lead else None
+    raise typer.Exit(_foreseen(lambda: command.run(url, options, mix, files, allow_remote=allow_remote, lead=leading)))
 
 
 @loadtest_app.command()

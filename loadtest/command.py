@@ -12,9 +12,9 @@ from loadtest.capacity import Capacity, Probe, cost, probe_of, search
 from loadtest.credentials import read_key
 from loadtest.driver import LocustError
 from loadtest.images import ImagesError
-from loadtest.plan import KINDS, MIX, Plan
+from loadtest.plan import KINDS, Plan
 from loadtest.preflight import ServerError, look
-from loadtest.report import write_report
+from loadtest.report import write_json, write_report
 from loadtest.shapes import SECONDS
 from loadtest.tables import Table, milliseconds, tables
 from loadtest.terminal import Watcher, show, wide
@@ -29,32 +29,34 @@ class OptionsError(ValueError):
 FORESEEN = (ImagesError, LocustError, OptionsError, OSError, ServerError, ThresholdsError)
 
 
-def run(
-    url: str,
-    options: Mapping[str, Any],
-    mix: str,
-    thresholds: Path | None,
-    report: Path | None,
-    *,
-    allow_remote: bool,
-    workers: str,
-) -> int:
+@dataclass(frozen=True)
+class Files:
+    """What a test reads and writes."""
+
+    thresholds: Path | None
+    report: Path | None
+    json: Path | None
+
+
+def run(url: str, options: Mapping[str, Any], mix: str, files: Files, *, allow_remote: bool, lead: tuple[str, int] | None) -> int:
     """Run one test and judge it. Returns the exit status; raises one of `FORESEEN`."""
-    kept = read_thresholds(thresholds or DEFAULT)
-    given = dict(options) | {"mix": read_mix(mix) if mix else dict(MIX)}
-    given["seconds"] = given["seconds"] or SECONDS[given["shape"]]
-    ready = look(url, _plan(given), read_key(), allow_remote=allow_remote)
+    kept = read_thresholds(files.thresholds or DEFAULT)
+    seconds = options["seconds"] or SECONDS[options["shape"]]
+    plan = _plan({**options, "seconds": seconds, **({"mix": read_mix(mix)} if mix else {})})
+    ready = look(url, plan, read_key(), allow_remote=allow_remote)
     console = wide()
     for note in ready.notes:
         console.print(f"[yellow]{note}[/]", highlight=False)
     with Watcher(console, ready.plan) as watcher:
-        ran = driver.run(url, ready.plan, ready.backend, watcher.tell, workers=workers)
+        ran = driver.run(url, ready.plan, ready.backend, watcher.tell, lead=lead)
     verdict = judge(ready.plan, ran.results, kept, interrupted=ran.interrupted)
     for table in tables(ready.plan, ran.results, verdict):
         show(console, table)
-    if report:
-        write_report(report, url, ready.plan, ran.results, verdict, ready.notes)
-        console.print(f"report: {report}", highlight=False, soft_wrap=True)
+    if files.report:
+        write_report(files.report, url, ready.plan, ran.results, verdict, ready.notes)
+        console.print(f"report: {files.report}", highlight=False, soft_wrap=True)
+    if files.json:
+        write_json(files.json, ready.plan, ran.results, verdict)
     console.print(verdict.sentence, style="bold green" if verdict.exit is Exit.PASSED else "bold red", highlight=False)
     for doubt in verdict.doubts:
         console.print(f"  {doubt}", highlight=False)

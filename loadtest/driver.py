@@ -45,22 +45,23 @@ class Ran:
     """By Ctrl-C: what was counted until then."""
 
 
-def run(url: str, plan: Plan, backend: str, tell: Tell = lambda _event: None, *, workers: str = "here") -> Ran:
+def run(url: str, plan: Plan, backend: str, tell: Tell = lambda _event: None, *, lead: tuple[str, int] | None = None) -> Ran:
     """Run a test to its end; `tell` hears how it goes, every second. Raises `LocustError`.
 
-    `workers`: "here" if the sending processes are this machine's; else the address to listen on for `plan.processes` of them
-    (`join`). `backend`: the one to name where an address must name one.
+    `backend`: the one to name where an address must name one. `lead`: address and port to listen on for `plan.processes` that
+    send (`join`); None: they are this machine's.
     """
     read, write = os.pipe()
     with tempfile.TemporaryDirectory(prefix="loadtest-") as folder, os.fdopen(read, encoding="utf-8") as events:
         log = Path(folder) / "log"
-        if workers == "here" and plan.images is None:  # made once, and not in every process, where it would cost the test time
+        if lead is None and plan.images is None:  # made once, and not in every process, where it would cost the test time
             plan = plan.model_copy(update={"images": f"{folder}/images.zip"})
             write_zip(Path(folder) / "images.zip", images(plan.seed, None))
         command = [sys.executable, "-m", "locust", "--locustfile", str(LOCUSTFILE), "--headless", "--only-summary", "--host", url]
         command += ["--plan", plan.model_dump_json(), "--backend", backend, "--loglevel", "WARNING", "--exit-code-on-error", "0"]
-        if workers != "here":
-            command += ["--master", "--master-bind-host", workers, "--expect-workers", str(plan.processes)]
+        if lead:
+            command += ["--master", "--master-bind-host", lead[0], "--master-bind-port", str(lead[1])]
+            command += ["--expect-workers", str(plan.processes)]
         elif plan.processes > 1:
             command += ["--processes", str(plan.processes)]
         try:

@@ -1,6 +1,8 @@
 """The report: one HTML file that asks nothing of anybody and runs nothing, the verdict on top."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +23,20 @@ def write_report(path: Path, url: str, plan: Plan, results: Results, verdict: Ve
     """Raises `OSError` if it can't be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(url, plan, results, verdict, notes), encoding="utf-8")
+
+
+def write_json(path: Path, plan: Plan, results: Results, verdict: Verdict) -> None:
+    """The same for programs. Raises `OSError` if it can't be written."""
+    whole = {
+        "verdict": verdict.sentence,
+        "exit_status": int(verdict.exit),
+        "doubts": list(verdict.doubts),
+        "thresholds": [asdict(line) for line in verdict.lines],
+        "plan": plan.model_dump(mode="json"),
+        "results": results.model_dump(mode="json"),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
 
 
 def render(url: str, plan: Plan, results: Results, verdict: Verdict, notes: Sequence[str] = ()) -> str:
