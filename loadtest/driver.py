@@ -29,6 +29,8 @@ CLASSES: Mapping[Kind, str] = {
 MASTER_PORT = 5557
 GRACE_S = 60.0
 """Beyond a test's own time, for locust to start and to end."""
+READY_VARIABLE = "LOCUST_WAIT_FOR_WORKERS_REPORT_AFTER_RAMP_UP"
+"""How long locust waits for all workers to be ready. By default a second, after which the clock would start without some."""
 Tell = Callable[[Mapping[str, Any]], None]
 
 
@@ -69,7 +71,7 @@ def run(url: str, plan: Plan, backend: str, tell: Tell = lambda _event: None, *,
                 process = subprocess.Popen(  # noqa: S603  # locust, on a file of ours
                     [*command, *(CLASSES[kind] for kind in plan.kinds)],
                     cwd=folder,  # locust reads a locust.conf of the working directory
-                    env=_environment() | {"PARALLAX_LOADTEST_EVENTS": str(write)},
+                    env=_environment() | {"PARALLAX_LOADTEST_EVENTS": str(write), READY_VARIABLE: str(GRACE_S)},
                     stdin=subprocess.DEVNULL,
                     stdout=file,
                     stderr=file,

@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +24,17 @@ class ImagesError(ValueError):
     """No images can be had from a zip: the message says why."""
 
 
-def varied(seed: int, count: int = COUNT) -> Sequence[bytes]:
-    """Generated images of several sizes, shapes, qualities and formats; most of them JPEGs, a fifth PNGs, a few grey."""
+def varied(seed: int, count: int = COUNT, between: Callable[[], object] = lambda: None) -> Sequence[bytes]:
+    """Generated images of several sizes, shapes, qualities and formats; most of them JPEGs, a fifth PNGs, a few grey.
+
+    `between` is called after each: it takes a while, and a process may have other things to do.
+    """
     random = np.random.default_rng(seed)
-    return [_one(random) for _ in range(count)]
+    made = []
+    for _ in range(count):
+        made.append(_one(random))
+        between()
+    return made
 
 
 def from_zip(path: Path, seed: int, count: int = COUNT) -> Sequence[bytes]:
@@ -58,9 +65,9 @@ def write_zip(path: Path, files: Sequence[bytes]) -> None:
             archive.writestr(f"{number:04}.{suffix}", data)
 
 
-def images(seed: int, source: str | None) -> Sequence[bytes]:
-    """From a zip if there is one, else generated. Raises `ImagesError`."""
-    return from_zip(Path(source), seed) if source else varied(seed)
+def images(seed: int, source: str | None, between: Callable[[], object] = lambda: None) -> Sequence[bytes]:
+    """From a zip if there is one, else generated, with `between` as for `varied`. Raises `ImagesError`."""
+    return from_zip(Path(source), seed) if source else varied(seed, between=between)
 
 
 def painted(random: np.random.Generator, width: int, height: int) -> Image.Image:

@@ -36,7 +36,7 @@ class Session:
 
     def prepare(self) -> None:
         """Make what is sent, before the clock starts. Raises `ImagesError`."""
-        pictures = images(self.plan.seed, self.plan.images)
+        pictures = images(self.plan.seed, self.plan.images, lambda: gevent.sleep(0))  # a worker owes its master heartbeats
         self.asks = {kind: asks(kind, self.plan, pictures, self._backend) for kind in self.plan.kinds}
 
     def begin(self, callers: Mapping[Kind, int], *, sends: bool) -> None:

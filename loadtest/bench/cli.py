@@ -108,6 +108,29 @@ def proxy(
 
 
 @app.command()
+def clients(
+    rate: Annotated[float, typer.Option(min=1, help="Requests a second.")] = 200,
+    seconds: Annotated[int, typer.Option(min=1, help="Measured time of each round.")] = 20,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is measured, in turn.")] = 3,
+    backend: Annotated[str, typer.Option(help="Name from the store.")] = "cnn",
+    images: Annotated[str | None, typer.Option(help="As for `speed`.")] = None,
+    store: Annotated[Path | None, typer.Option(help="As for `speed`.")] = None,
+    write: Annotated[Path | None, typer.Option(help="As for `speed`, in a section of its own.")] = None,
+) -> None:
+    """Hold `parallax loadtest`'s median against that of wrk, which paces itself to the same rate: they should agree."""
+    from loadtest.bench.clients import clients as compare_clients
+    from loadtest.bench.stage import open_stage
+    from models.repository import Repository
+
+    console = Console() if sys.stdout.isatty() else Console(width=130)
+    with open_stage(Repository(store or models_dir()).get(backend), images) as stage:
+        sheet = compare_clients(stage, rate, seconds, rounds, lambda text: console.print(text, highlight=False))
+    sheet.show(console)
+    if write:
+        _write(write, "clients", sheet)
+
+
+@app.command()
 def scenario(
     names: Annotated[list[str] | None, typer.Argument(help="swap, neighbours, overload or soak [default: all but soak].")] = None,
     backend: Annotated[str, typer.Option(help="Name from the store.")] = "cnn",

@@ -1,6 +1,6 @@
 -- What wrk does for loadtest/bench/wrk.py: sends the requests of a file in turn, and holds each reply against its own request.
 -- The file: the text before a request's number in a reply, or an empty line; then for each request a line with two lengths, the
--- request, and what a right reply to it holds.
+-- request, and what a right reply to it holds. With a rate after the file's name, requests go out at it, by wrk's delay().
 
 local threads = {}
 
@@ -21,7 +21,25 @@ function init(arguments)
    end
    file:close()
    place = 0
+   if arguments[2] then pace(tonumber(arguments[2])) end
    pattern = before ~= "" and string.gsub(before, "%p", "%%%0") .. "(%d+)" or nil
+end
+
+-- Every connection takes the next due time of one schedule; wrk's own pause between two requests would make the rate depend on
+-- how long replies take. wrk counts latency from the end of the pause, whose clock has whole milliseconds.
+function pace(rate)
+   local ffi = require("ffi")
+   ffi.cdef("typedef struct { long seconds, nanoseconds; } moment; int clock_gettime(int, moment *);")
+   local moment = ffi.new("moment")
+   local function now()
+      ffi.C.clock_gettime(1, moment)
+      return tonumber(moment.seconds) * 1e3 + tonumber(moment.nanoseconds) / 1e6
+   end
+   local due = now()
+   function delay()
+      due = due + 1e3 / rate
+      return math.max(0, math.floor(due - now() + 0.5))
+   end
 end
 
 function request()

@@ -41,6 +41,18 @@ def run(job: Job, say: Callable[[str], None]) -> list[Outcome]:
     return [outcome(stream.name, measured, wrong_before=int(warm["wrong"]), sample_before=warm["sample"])]
 
 
+def run_at(job: Job, rate: float) -> Outcome:
+    """Do a job of one stream at a constant rate, on the stream's connections. Raises `BenchError` if wrk is missing or fails."""
+    if shutil.which("wrk") is None:
+        raise BenchError("wrk is not installed: apt-get install wrk")
+    (stream,) = job.streams
+    with tempfile.NamedTemporaryFile(suffix=".requests") as file:
+        file.write(written(stream.requests))
+        file.flush()
+        _load(job, stream.connections, WARM_UP_S, file.name, f"{rate:g}")
+        return outcome(stream.name, _load(job, stream.connections, int(job.seconds), file.name, f"{rate:g}"))
+
+
 def written(requests: Sequence[Request]) -> bytes:
     """The file that `wrk.lua` reads. The last of several needles ends with the request's number."""
     numbered = requests[0].needles[1:]
@@ -73,9 +85,9 @@ def outcome(name: str, said: Mapping[str, str], *, wrong_before: int = 0, sample
     )
 
 
-def _load(job: Job, connections: int, seconds: int, requests: str) -> Mapping[str, str]:
+def _load(job: Job, connections: int, seconds: int, *arguments: str) -> Mapping[str, str]:
     address = f"http://{job.host}:{job.port}"
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--script", str(SCRIPT), address, "--", requests]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--script", str(SCRIPT), address, "--", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + PATIENCE_S, check=False)  # noqa: S603
     lines = [line.split(" ", 2)[1:] for line in done.stdout.splitlines() if line.startswith("bench ")]
     said = {line[0]: line[1] if len(line) > 1 else "" for line in lines}
