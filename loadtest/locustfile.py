@@ -23,6 +23,9 @@ EVENTS = "PARALLAX_LOADTEST_EVENTS"
 """A file descriptor for lines of JSON: `progress` every second, and last `results`."""
 REPORTED = "parallax"
 """Under this name workers' counts travel in locust's reports."""
+LAST = "parallax_last"
+REPORT_S = 10.0
+"""How long a worker's last report may take beyond the drain time; locust sends one every three seconds."""
 EVERY_S = 1.0
 
 
@@ -30,6 +33,8 @@ class Waves(LoadTestShape):
     """The plan's shape. In an open loop all callers are there from the begin, and due times follow the shape instead."""
 
     environment: Environment
+    home: Callable[[], bool]
+    """Whether everything that was counted is here."""
 
     def reset_time(self) -> None:
         """A test begins."""
@@ -39,7 +44,7 @@ class Waves(LoadTestShape):
     def tick(self) -> tuple[int, float] | None:
         """Users, and how many to start a second; None at the end."""
         session, plan = Caller.session, Caller.session.plan
-        if session.over:
+        if session.over and Waves.home():
             return None
         if plan.rate is not None:
             everyone = sum(plan.callers(kind) for kind in plan.kinds)
@@ -62,6 +67,8 @@ class Wiring:
         self._runner = _runner(environment)
         self._adds_up = not isinstance(self._runner, WorkerRunner)
         self._sends = not isinstance(self._runner, MasterRunner)
+        self._home: set[str] = set()
+        Waves.home = self.home
         heard = environment.events
         _listen(heard.test_start, self.started)
         _listen(heard.spawning_complete, self.spawned)
@@ -84,17 +91,25 @@ class Wiring:
         """All callers of all processes are there."""
         Caller.session.begin(counts(self._runner.user_classes_count), sends=self._sends)
 
-    @staticmethod
-    def report(data: dict[str, Any], **_: object) -> None:
-        """A worker's report goes out, the last one at its very end."""
+    def report(self, data: dict[str, Any], **_: object) -> None:
+        """A worker's report goes out. Callers leave at the end by themselves, each with its last reply."""
         if hasattr(Caller, "session"):
             data[REPORTED] = Caller.session.take()
+            data[LAST] = Caller.session.over and not self._runner.user_count
 
-    @staticmethod
-    def reported(data: Mapping[str, Any], **_: object) -> None:
+    def reported(self, client_id: str, data: Mapping[str, Any], **_: object) -> None:
         """A worker's report is here."""
         if REPORTED in data:
             Caller.session.add(data[REPORTED])
+        if data.get(LAST):
+            self._home.add(client_id)
+
+    def home(self) -> bool:
+        """Whether all workers have sent their last report: when it stops them, locust itself waits half a second for it."""
+        if not isinstance(self._runner, MasterRunner):
+            return True
+        plan, elapsed = Caller.session.plan, Caller.session.elapsed or 0.0
+        return len(self._home) >= self._runner.worker_count or elapsed > plan.warm_curve.seconds + plan.drain_s + REPORT_S
 
     def ended(self, **_: object) -> None:
         """The process is about to end."""

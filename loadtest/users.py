@@ -20,6 +20,7 @@ from loadtest.session import Session
 
 POLL_S = (0.05, 1.0)
 """How often a scoring job is looked at: often at first, rarely in the end."""
+HEADERS = {"Content-Type": "application/octet-stream", "Accept-Encoding": "identity"}
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 
 
@@ -41,6 +42,7 @@ class Caller(FastHttpUser):
         self._asks = cycle([*asks[first:], *asks[:first]])
         key = read_key()
         self._headers = {self.key_header: key} if key else {}
+        self.client.client.cookiejar = None  # no cookies, whose upkeep would take as long as all else here
 
     @task
     def call(self) -> None:
@@ -54,18 +56,19 @@ class Caller(FastHttpUser):
     def play(self, ask: Ask, turn: Turn) -> None:
         """Send one request and record it."""
         began = time.perf_counter()
-        fate, reply = self.post(ask, turn)
+        fate, ended, reply = self.post(ask, turn)
         stages = read_server_timing(reply.get("server-timing", ""))
-        self.session.answered(self.kind, turn, fate, began=began, ended=time.perf_counter(), stages=stages)
+        self.session.answered(self.kind, turn, fate, began=began, ended=ended, stages=stages)
         if fate == "shed" and self.session.plan.rate is None:
             gevent.sleep(wait_for(reply.get("retry-after", "")))  # in an open loop others come all the same
 
-    def post(self, ask: Ask, turn: Turn) -> tuple[str, Mapping[str, str]]:
-        """Send, and return what became of it and the reply's headers. Locust's own statistics count from the same moment."""
-        headers = {"Content-Type": "application/octet-stream", **ask.headers, **self._headers}
+    def post(self, ask: Ask, turn: Turn) -> tuple[str, float, Mapping[str, str]]:
+        """Send, and return what became of it, when, and the reply's headers. Locust's own statistics count alike."""
+        headers = {**HEADERS, **ask.headers, **self._headers}
         body: Any = ask.body  # bytes are sent as they are, whatever locust's annotation says
         with self.client.post(ask.path, data=body, headers=headers, name=self.kind, catch_response=True) as reply:
-            reply.request_meta["response_time"] = 1000 * (time.perf_counter() - turn.since)
+            ended = time.perf_counter()  # before anything is done about the reply
+            reply.request_meta["response_time"] = 1000 * (ended - turn.since)
             if not reply.status_code:
                 fate = f"no reply: {type(reply.error).__name__}"
             else:
@@ -75,7 +78,7 @@ class Caller(FastHttpUser):
                 reply.success()
             else:
                 reply.failure(fate)
-            return fate, reply.headers or {}
+            return fate, ended, reply.headers or {}
 
 
 class Classify(Caller):
@@ -110,7 +113,7 @@ class Scoring(Caller):
 
     def play(self, ask: Ask, turn: Turn) -> None:
         began = time.perf_counter()
-        fate, _ = self.post(ask, turn)
+        fate, _, _ = self.post(ask, turn)
         if fate == "ok":
             fate = self._follow(f"/v1/scorings/{json.loads(self.body)['id']}")
         self.session.answered(self.kind, turn, fate, began=began, ended=time.perf_counter(), stages={})

@@ -82,8 +82,7 @@ def test_a_closed_loop_passes_or_fails_by_its_thresholds(server: Server, tmp_pat
 
 
 def test_what_is_shed_is_no_failure_and_has_a_threshold_of_its_own(tmp_path: Path) -> None:
-    fake = {"fake__labels": ["a", "b"], "fake__latency_ms": 50, "fake__max_batch_size": 1, "max_queue": 1}
-    with serving(tmp_path / "server", **fake) as slow:
+    with serving(tmp_path / "server", fake__labels=["a", "b"], fake__latency_ms=50, fake__max_batch_size=1, max_queue=1) as slow:
         load = ("--users", 8, "--rate", 100, "--duration", 2, "--mix", "classify=1")
         _, output, whole = run(tmp_path, slow, *load, key="", thresholds="[all]\nmax_failure_ratio = 0\nmax_shed_ratio = 0.01")
     tally = whole["results"]["kinds"]["classify"]

@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -72,7 +73,8 @@ def test_a_form_is_read_as_it_was_meant() -> None:
 
     body, kind = form({"file": ("a.bin", b"\x00\r\n--\xff"), "field": "value"})
     message = BytesParser().parsebytes(f"Content-Type: {kind}\r\n\r\n".encode() + body)
-    file, field = message.get_payload()
+    parts: Any = message.get_payload()
+    file, field = parts
     assert (file.get_filename(), file.get_payload(decode=True)) == ("a.bin", b"\x00\r\n--\xff")
     assert (field.get_param("name", header="content-disposition"), field.get_payload()) == ("field", "value")
 
