@@ -113,16 +113,20 @@ def test_mounts_have_their_volumes_and_volumes_a_use(case: Rendered) -> None:
 def test_what_selects_pods_finds_them(case: Rendered) -> None:
     labels = case.one("Deployment")["spec"]["template"]["metadata"]["labels"]
     selectors: list[dict[str, Any]] = [case.one("Deployment")["spec"]["selector"]["matchLabels"]]
-    selectors += [one["spec"]["selector"] for one in case.of("Service") if not one["metadata"]["name"].endswith("-loadtest")]
+    services, policies = (
+        [one for one in case.of(kind) if not one["metadata"]["name"].endswith("-loadtest")]  # whose pods are others
+        for kind in ("Service", "NetworkPolicy")
+    )
+    selectors += [service["spec"]["selector"] for service in services]
     selectors += [budget["spec"]["selector"]["matchLabels"] for budget in case.of("PodDisruptionBudget")]
-    selectors += [policy["spec"]["podSelector"]["matchLabels"] for policy in case.of("NetworkPolicy")]
+    selectors += [policy["spec"]["podSelector"]["matchLabels"] for policy in policies]
     selectors += [spread["labelSelector"]["matchLabels"] for spread in case.pod["topologySpreadConstraints"]]
     assert all(selector.items() <= labels.items() for selector in selectors)
     ports = {port["name"]: port["containerPort"] for port in case.container["ports"]}
     assert ports == {"http": int(case.env["PARALLAX_PORT"]), "metrics": int(case.env["PARALLAX_METRICS_PORT"])}
-    for service in case.of("Service"):
+    for service in services:
         assert {port["targetPort"] for port in service["spec"]["ports"]} <= set(ports)
-    for policy in case.of("NetworkPolicy"):
+    for policy in policies:
         for rule in policy["spec"].get("ingress", []):
             assert {port["port"] for port in rule["ports"]} <= set(ports)
 
@@ -136,7 +140,7 @@ def test_secrets_and_volumes_are_the_chart_s_or_were_named(case: Rendered) -> No
             if "secret" in volume:
                 assert volume["secret"]["secretName"] in made | named, name
             claim = volume.get("persistentVolumeClaim", {}).get("claimName")
-            assert claim is None or claim in {"store", "sets", "state"} | {
+            assert claim is None or claim in {"reports", "sets", "state", "store"} | {
                 one["metadata"]["name"] for one in case.of("PersistentVolumeClaim")
             }
         for container in pod["containers"]:
