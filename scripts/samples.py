@@ -1,4 +1,4 @@
-"""Paints docs/samples/*.jpg, scenes of noise and rectangles for the README's first request: nobody's photograph ships."""
+"""Paints the samples of the README and of the page, scenes of noise and rectangles: nobody's photograph ships."""
 
 from pathlib import Path
 from typing import TypeAlias
@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-FOLDER = Path(__file__).parent.parent / "docs" / "samples"
+ROOT = Path(__file__).parent.parent
+FOLDERS = (ROOT / "docs" / "samples", ROOT / "service" / "web" / "samples")
 WIDTH, HEIGHT = 300, 225
 
 Field: TypeAlias = npt.NDArray[np.floating]
@@ -16,7 +17,9 @@ Field: TypeAlias = npt.NDArray[np.floating]
 def main() -> None:
     """Paint them all, the same on every machine."""
     for name, paint in {"sea": _sea, "forest": _forest, "buildings": _buildings}.items():
-        paint(np.random.default_rng(7)).save(FOLDER / f"{name}.jpg", quality=88)
+        image = paint(np.random.default_rng(7))
+        for folder in FOLDERS:
+            image.save(folder / f"{name}.jpg", quality=88)
 
 
 def _noise(generator: np.random.Generator, across: int, down: int) -> Field:

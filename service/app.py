@@ -20,12 +20,13 @@ from models.imaging import Limits
 from models.machine import usable_cpus
 from models.repository import Repository
 from service.activity import Activity
-from service.api import backends, classify, compare, custom_vision, health, scoring
+from service.api import backends, classify, compare, custom_vision, health, scoring, versions
 from service.api.auth import Guard
 from service.api.custom_vision_errors import error_response
 from service.api.dialects import Dialect
 from service.api.docs import mount_docs
 from service.api.edge import Edge
+from service.api.page import mount_page
 from service.api.requests import Services, call
 from service.api.scoring_desk import Scorings
 from service.api.thin import ThinRoute
@@ -35,6 +36,7 @@ from service.backends.factory import finder
 from service.decoding import Decoder
 from service.pipeline import Pipeline
 from service.plans import PlanBook
+from service.pricing import Pricing
 from service.registry import Registry
 from service.served_metrics import Served
 from service.settings import Settings
@@ -123,8 +125,9 @@ def create_app(settings: Settings, place: Place | None = None) -> FastAPI:
             stack.push_async_callback(scorings.close)
             if place is not None and place.number:
                 scorings.only_takes()  # one worker's runs at a time, or each would measure the other's
+            pricing = Pricing(cpus, settings.usd_per_hour)
             app.state.services = Services(
-                settings, registry, pipeline, reader, metrics, watcher, scorings, siblings=siblings, fetcher=fetcher
+                settings, registry, pipeline, reader, metrics, watcher, scorings, pricing, siblings=siblings, fetcher=fetcher
             )
             _keep_running(stack, scorings.run())
             if not registry.running:
@@ -143,9 +146,10 @@ def create_app(settings: Settings, place: Place | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for module in (classify, compare, scoring, backends, health, custom_vision):
+    for module in (classify, compare, scoring, backends, versions, health, custom_vision):
         app.include_router(module.router)
     mount_docs(app)
+    mount_page(app)
     for kind in (ParallaxError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _on_error)
     app.surround(guard, metrics)

@@ -33,7 +33,7 @@ LAYERS: Sequence[Sequence[str]] = (
         "tally",
         "tracing",
     ),
-    ("settings", "admission", "batching", "decoding", "lanes", "fetching", "logs", "remote_metrics", "served_metrics"),
+    ("settings", "admission", "batching", "decoding", "lanes", "fetching", "logs", "pricing", "remote_metrics", "served_metrics"),
     ("plans", "database"),
     ("telemetry", "siblings"),
     ("backends", "workers"),

@@ -9,9 +9,10 @@ from starlette.responses import JSONResponse, Response
 from service import errors
 from service.api.image_body import GUARD_ERRORS
 from service.api.problems import responses
-from service.api.requests import services
+from service.api.requests import Services, services
 from service.api.schemas import BackendInfo, BackendList
 from service.errors import ReloadRefused, UnknownBackend
+from service.pricing import Pricing
 from service.registry import Failure, Registry
 from service.running import Running
 
@@ -21,8 +22,9 @@ router = APIRouter(prefix="/v1/backends", tags=["backends"])
 @router.get("", response_model=BackendList, responses=responses(*GUARD_ERRORS), summary="All backends")
 async def list_backends(request: Request) -> Response:
     """Everything that is served, and every version that could not be, with the reason."""
-    registry = services(request).registry
-    shown = [_describe(registry, running) for running in registry.running]
+    service = services(request)
+    registry = service.registry
+    shown = [_describe(registry, service.pricing, running) for running in registry.running]
     shown += [_describe_failure(failure) for failure in registry.failures]
     return JSONResponse({"backends": shown, "default": registry.default})
 
@@ -35,8 +37,8 @@ async def list_backends(request: Request) -> Response:
 )
 async def get_backend(request: Request, name: str) -> Response:
     """The loaded versions of a backend, newest first, and those that failed."""
-    registry = services(request).registry
-    return JSONResponse({"backends": _list(registry, name), "default": registry.default})
+    service = services(request)
+    return JSONResponse({"backends": _list(service, name), "default": service.registry.default})
 
 
 @router.post(
@@ -54,7 +56,7 @@ async def reload_backend(request: Request, name: str) -> Response:
     await service.watcher.reload(name)
     if service.siblings is not None:
         await service.siblings.reload(name)
-    listed = _list(service.registry, name)
+    listed = _list(service, name)
     reasons = [f"version {failure.version}: {failure.reason}" for failure in service.registry.failures if failure.name == name]
     if reasons:
         serving = ", ".join(running.identity.version for running in service.registry.running if running.identity.name == name)
@@ -62,8 +64,9 @@ async def reload_backend(request: Request, name: str) -> Response:
     return JSONResponse({"backends": listed, "default": service.registry.default})
 
 
-def _list(registry: Registry, name: str) -> list[dict[str, Any]]:
-    shown = [_describe(registry, running) for running in registry.running if running.identity.name == name]
+def _list(service: Services, name: str) -> list[dict[str, Any]]:
+    registry = service.registry
+    shown = [_describe(registry, service.pricing, running) for running in registry.running if running.identity.name == name]
     shown += [_describe_failure(failure) for failure in registry.failures if failure.name == name]
     if not shown:
         names = ", ".join(sorted({running.identity.name for running in registry.running})) or "none"
@@ -71,8 +74,10 @@ def _list(registry: Registry, name: str) -> list[dict[str, Any]]:
     return shown
 
 
-def _describe(registry: Registry, running: Running) -> dict[str, Any]:
+def _describe(registry: Registry, pricing: Pricing, running: Running) -> dict[str, Any]:
     identity = running.identity
+    call = pricing.call(identity, running.backend.tally)
+    price = call or pricing.hour(identity)
     info = BackendInfo(
         name=identity.name,
         kind=identity.kind,
@@ -88,6 +93,7 @@ def _describe(registry: Registry, running: Running) -> dict[str, Any]:
             "max_queue": running.admission.max_queue,
         },  # type: ignore[arg-type]  # pydantic builds it
         counters=vars(running.counters),  # type: ignore[arg-type]  # pydantic builds it
+        price=price and {"basis": "call" if call else "hour", **price._asdict()},  # type: ignore[arg-type]  # as above
         **{"state": "ready", **running.backend.describe()},
     )
     return info.model_dump(exclude_none=True)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import fastapi_offline
 from fastapi import APIRouter, FastAPI
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
-WEB = Path(__file__).parent.parent / "web"
+WEB = Path(__file__).parent.parent / "web" / "docs"
 SWAGGER = Path(fastapi_offline.__file__).parent / "static"
 
 POLICY = (
@@ -23,12 +23,6 @@ router = APIRouter(include_in_schema=False)
 async def docs() -> Response:
     """The page itself; its script asks for a key where the service needs one."""
     return FileResponse(WEB / "docs.html", headers={"Content-Security-Policy": POLICY})
-
-
-@router.get("/")
-async def home() -> Response:
-    """Nobody who opens the bare address should meet a 404."""
-    return RedirectResponse("/docs")
 
 
 def mount_docs(app: FastAPI) -> None:

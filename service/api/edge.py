@@ -24,7 +24,7 @@ from service.telemetry import Metrics
 log = logging.getLogger("parallax.access")
 
 OPEN_PATHS = frozenset({"/", "/docs", "/livez", "/readyz"})
-OPEN_PREFIXES = ("/docs/",)
+OPEN_PREFIXES = ("/docs/", "/web/")
 """Static files of the pages. What the pages ask for needs a key."""
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")

@@ -16,6 +16,7 @@ from service.api.scoring_desk import Scorings
 from service.api.upload import ImageReader, header_number
 from service.errors import BadParameter
 from service.pipeline import Asker, Pipeline
+from service.pricing import Pricing
 from service.registry import Registry
 from service.settings import Settings
 from service.siblings import Siblings
@@ -43,6 +44,7 @@ class Services:
     metrics: Metrics
     watcher: Watcher
     scorings: Scorings
+    pricing: Pricing
     fetcher: "ImageFetcher | None" = None
     """For callers who send an address in place of an image, where that is allowed."""
     hangups: Alarms = field(default_factory=lambda: Alarms(LEFT_AFTER_S))

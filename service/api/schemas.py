@@ -1,6 +1,6 @@
 """The bodies that callers see, as OpenAPI describes them."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -72,6 +72,14 @@ class Queue(BaseModel):
     max_queue: int
 
 
+class PriceInfo(BaseModel):
+    """What answers cost: an hour of the machine, or one call."""
+
+    basis: Literal["hour", "call"]
+    usd: float
+    source: str = Field(description="Who says so, for people.")
+
+
 class BackendInfo(BaseModel):
     """A backend: what it is, what it runs on, how it does."""
 
@@ -89,6 +97,7 @@ class BackendInfo(BaseModel):
     labels: list[str] | None = None
     queue: Queue | None = None
     counters: Counters | None = None
+    price: PriceInfo | None = None
     reason: str | None = None
 
 

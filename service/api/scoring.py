@@ -16,6 +16,7 @@ from service.api.problems import responses
 from service.api.requests import call, services
 from service.api.scoring_entry import BODY, ask_for, id_of
 from service.api.scoring_schemas import DatasetList, RowInfo, ScoringInfo, ScoringList, described, moment
+from service.scoring.rows import Chosen
 
 router = APIRouter(prefix="/v1", tags=["scoring"])
 
@@ -132,14 +133,19 @@ async def scoring_predictions(
     form: Annotated[
         rows.FormName, Query(alias="format", description="JSON lines, CSV with a header, or Parquet with the CSV's columns.")
     ] = "jsonl",
+    backend: Annotated[str | None, Query(max_length=100, description="Only its rows.")] = None,
+    label: Annotated[str | None, Query(max_length=300, description="Only images that have it.")] = None,
+    predicted: Annotated[str | None, Query(max_length=300, description="Only answers that name it.")] = None,
+    limit: Annotated[int | None, Query(ge=1, description="So many rows at most.")] = None,
 ) -> Response:
-    """What each backend said of each image, as far as the job is, by backend and path."""
+    """What each backend said of each image, as far as the job is, by backend and path; labels in the backends' words."""
     desk = await services(request).scorings.desk()
     job = await desk.get(id_of(scoring))
     await asyncio.to_thread(rows.check, form)
     kind, write = rows.FORMS[form]
+    chosen = Chosen(backend, label, predicted)
     headers = {"Content-Disposition": f'inline; filename="{job.id}.{form}"'}
-    return StreamingResponse(write(desk.pages(job)), media_type=kind, headers=headers)
+    return StreamingResponse(write(desk.pages(job, chosen, limit)), media_type=kind, headers=headers)
 
 
 @router.get(

@@ -18,7 +18,7 @@ from service.scoring.jobs import ENDED, Event, Job
 from service.scoring.library import Found, Library, Upload
 from service.scoring.machinery import Machinery
 from service.scoring.options import Options
-from service.scoring.rows import Row
+from service.scoring.rows import ALL, Chosen, Row
 from service.scoring.shelf import Shelf
 from service.scoring.worker import Worker
 from service.settings import Settings
@@ -94,15 +94,20 @@ class Desk:
         """A job, and what happened to it since an event. Raises `UnknownScoring`."""
         return await self._look(lambda connection: (store.get(connection, job), store.events(connection, job, after)))
 
-    async def pages(self, job: Job) -> AsyncIterator[list[Row]]:
-        """All rows, by backend and image, in transactions of a page each: others write meanwhile.
+    async def pages(self, job: Job, chosen: Chosen = ALL, limit: int | None = None) -> AsyncIterator[list[Row]]:
+        """Rows, at most `limit`, by backend and image, in transactions of a page each: others write meanwhile.
 
         Raises `UnknownScoring` at the end if the job was deleted meanwhile.
         """
-        after = None
-        while rows := await self._look(partial(results.page, job=job, after=after)):
+        after, left = None, limit
+        while left is None or left > 0:
+            most = results.PAGE if left is None else min(left, results.PAGE)
+            rows = await self._look(partial(results.page, job=job, after=after, limit=most, chosen=chosen))
+            if not rows:
+                break
             yield rows
             after = (rows[-1].backend, rows[-1].image)
+            left = None if left is None else left - len(rows)
         await self.get(job.id)  # or some may have been deleted meanwhile, and nobody should take this for all
 
     async def rows(self, job: Job) -> list[Row]:

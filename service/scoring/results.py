@@ -8,7 +8,7 @@ import numpy as np
 from sqlalchemy import Connection, case, func, insert, select, tuple_, update
 
 from service.scoring.jobs import Job, Progress
-from service.scoring.rows import Row
+from service.scoring.rows import ALL, Chosen, Row
 from service.scoring.store import keep
 from service.scoring.tables import BACKENDS, ROWS
 
@@ -66,12 +66,17 @@ def counts(connection: Connection, job: str) -> dict[str, tuple[int, int, int]]:
     return {backend: (int(rows), int(failed), int(right)) for backend, rows, failed, right in connection.execute(query)}
 
 
-def page(connection: Connection, job: Job, after: tuple[str, str] | None = None, limit: int = PAGE) -> list[Row]:
+def page(
+    connection: Connection, job: Job, after: tuple[str, str] | None = None, limit: int = PAGE, chosen: Chosen = ALL
+) -> list[Row]:
     """Rows by backend and image; `after`: those two of the last one of the page before."""
     pinned = {one.pinned.name: one.pinned for one in job.backends}
     query = select(ROWS).where(ROWS.c.job == job.id).order_by(ROWS.c.backend, ROWS.c.image).limit(limit)
     if after is not None:
         query = query.where(tuple_(ROWS.c.backend, ROWS.c.image) > after)
+    for name, value in chosen._asdict().items():
+        if value is not None:
+            query = query.where(ROWS.c[name] == value)
     return [
         Row(
             one.image,

@@ -30,3 +30,14 @@ class Row(NamedTuple):
     """Code of the problem (`invalid-image`, `backend-failed`, ...), as /v1/classify would have answered."""
     detail: str | None = None
     """What the problem says in words."""
+
+
+class Chosen(NamedTuple):
+    """Which of a job's rows are wanted: those that are as every field that is not None says."""
+
+    backend: str | None = None
+    label: str | None = None
+    predicted: str | None = None
+
+
+ALL = Chosen()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from models import machine, prices
+from models import machine
 from models.errors import ModelError
 from models.prices import Price
 from models.repository import Repository
@@ -13,6 +13,7 @@ from models.scoring.facts import BackendFacts, RunFacts, Terms, Training, traini
 from models.scoring.measure import measure
 from models.scoring.results import Scoring
 from service.domain import Identity
+from service.pricing import Pricing
 from service.registry import Registry
 from service.scoring.jobs import Job, Progress
 from service.scoring.library import UPLOADED
@@ -39,9 +40,8 @@ class Summary:
         self._repository = repository
         self._registry = registry
         self._cpus = cpus
-        self._usd_per_hour = usd_per_hour
+        self._pricing = Pricing(cpus, usd_per_hour, machines)
         self._where = where
-        self._machines = machines
 
     def __call__(self, job: Job, rows: Sequence[Row]) -> Scoring:
         """What a job found out, by its rows and by what was noted of it: the same whenever, and wherever, this is asked."""
@@ -58,7 +58,7 @@ class Summary:
 
     def terms(self, pinned: Identity) -> Terms:
         """What is to be noted of a backend before its images are sent. Blocks."""
-        hour, call = self._hour(pinned), self._call(pinned)
+        hour, call = self._pricing.hour(pinned), self._call(pinned)
         return Terms(
             usd_per_hour=hour.usd if hour else None,
             usd_per_call=call.usd if call else None,
@@ -66,29 +66,9 @@ class Summary:
             training=self._training(pinned),
         )
 
-    def _hour(self, pinned: Identity) -> Price | None:
-        on_gpu = pinned.provider == CUDA_PROVIDER
-        if not on_gpu and pinned.provider != "CPUExecutionProvider":
-            return None
-        if self._usd_per_hour is not None:
-            return self._of_all(Price(self._usd_per_hour, "PARALLAX_USD_PER_HOUR"))
-        if not on_gpu:
-            return prices.hour(self._cpus)
-        gpu = machine.gpu()
-        price = prices.hour(self._cpus, gpu) if gpu else None
-        return price and self._of_all(price)
-
-    def _of_all(self, price: Price) -> Price:
-        """Of all machines, by that of one."""
-        return price if self._machines == 1 else Price(price.usd * self._machines, f"{self._machines} x {price.source}")
-
     def _call(self, pinned: Identity) -> Price | None:
         served = next((one.backend for one in self._registry.running if one.identity.name == pinned.name), None)
-        if served is None or served.tally is None:
-            return None
-        if served.tally.usd_per_call is not None:
-            return Price(served.tally.usd_per_call, f"PARALLAX_{pinned.kind.upper()}__USD_PER_1000")
-        return prices.call(pinned.kind)
+        return None if served is None else self._pricing.call(pinned, served.tally)
 
     def _training(self, pinned: Identity) -> Training | None:
         with suppress(ModelError):

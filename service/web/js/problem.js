@@ -1,0 +1,14 @@
+// How a problem is shown, wherever it happens.
+
+import { h } from "./dom.js";
+
+/** `again`: what to do when its button is pressed. */
+export function shownProblem(problem, again) {
+  return h(
+    "div.problem",
+    { role: "alert" },
+    h("b", {}, problem.title ?? "Something went wrong on this page"),
+    h("p", {}, problem.detail || problem.message),
+    again && h("button", { type: "button", onclick: again }, "Try again"),
+  );
+}
