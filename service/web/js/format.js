@@ -55,3 +55,6 @@ export const plural = (value, one, many = `${one}s`) => `${count(value)} ${value
 
 /** `CPUExecutionProvider` -> `CPU`; a host as it is. */
 export const provider = (name) => name.replace(/ExecutionProvider$/, "");
+
+/** A figure stays on a line with its unit, as in the report. */
+export const unbroken = (text) => text.replaceAll(/(?<=\d) (?=(?:USD|ms|points|min|h|times)\b|%)|(?<=\bp) (?=[<=])|(?<=[<=]) (?=[01])/g, NBSP);
