@@ -64,12 +64,6 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         }
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsers.chromium() as found:
-        yield found
-
-
 class Reader:
     """Opens reports; the charts are there when the block begins."""
 

@@ -4,7 +4,6 @@ import { read } from "../api.js";
 import { h, table } from "../dom.js";
 import { ends, number, percent, usd } from "../format.js";
 import { marked } from "../marks.js";
-import { interval, scaled } from "./figures.js";
 import { addressOf, facts, titleOf } from "./jobs.js";
 import { section } from "./result.js";
 
@@ -14,7 +13,7 @@ export async function versus(main, one, other, signal) {
   jobs.sort((a, b) => a.created.localeCompare(b.created));
   const names = [...new Set(jobs.flatMap((job) => (job.results?.backends ?? []).map((found) => found.facts.name)))];
   const head = h("div.hero", {}, h("p.eyebrow", {}, h("a", { href: "#/compare" }, "Compare")), h("h1", {}, "Two runs"), h("div.two", {}, jobs.map(card)));
-  main.replaceChildren(head, ...warnings(jobs), section("Figures", compared(jobs, names)));
+  main.replaceChildren(head, ...warnings(jobs), section("Figures", ...compared(jobs, names)));
 }
 
 function card(job, place) {
@@ -30,29 +29,35 @@ function warnings([first, second]) {
   return found.map((text) => h("p.note.caution", {}, text));
 }
 
+/** A row for each backend; in a cell what was, what is, and what has changed. */
 function compared(jobs, names) {
-  const of = (job, name) => job.results?.backends.find((one) => one.facts.name === name);
-  const values = jobs.flatMap((job) => names.map((name) => of(job, name)?.quality?.accuracy).filter(Boolean));
-  const scale = scaled(values);
-  const head = ["backend", "", values.length && "accuracy", "p50, ms", "p99, ms", "images/s", "USD per 1,000"].filter((one) => one !== 0 && one !== false);
-  const rows = names.flatMap((name, place) => jobs.map((job, number) => row(of(job, name), name, place, number, values.length && scale)));
-  return table("Both runs", head.map((one, place) => h("th", { scope: "col", class: place < 2 ? "text" : "" }, one || h("span.unseen", {}, "run"))), rows);
+  const found = (name) => jobs.map((job) => job.results?.backends.find((one) => one.facts.name === name));
+  const head = ["backend", "accuracy", "p50, ms", "p99, ms", "images/s", "USD per 1,000"];
+  const alike = jobs[0].options.mode === jobs[1].options.mode;
+  const ratio = (was, now) => (alike && was && now ? `× ${(now / was).toPrecision(2)}` : "");
+  const rows = names.map((name, place) => {
+    const both = found(name);
+    const versions = [...new Set(both.filter(Boolean).map(({ facts: one }) => `${one.version} ${one.precision}`))];
+    return h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, marked(name, place), h("small", {}, versions.join(", then "))),
+      cell("accuracy", both, (one) => one.quality?.accuracy, (one) => [percent(one.value), h("small", {}, ends(one))], (was, is) => signed((is.value - was.value) * 100, "points")),
+      cell("p50, ms", both, (one) => one.latency?.total.p50, number, ratio),
+      cell("p99, ms", both, (one) => one.latency?.total.p99, number, ratio),
+      cell("images/s", both, (one) => one.images_per_second, number, ratio),
+      cell("USD per 1,000", both, (one) => one.cost?.usd_per_1000, usd, ratio),
+    );
+  });
+  const note = h("p.note.above", {}, "Above what was, below what is. Where the intervals overlap, a change may be chance.");
+  return [note, table("Both runs", head, rows)];
 }
 
-function row(found, name, place, number_, scale) {
-  const cell = (is, ...content) => h("td.figure", { data: { is } }, ...content);
-  const version = found && [found.facts.version, found.facts.precision].join(" ");
-  const { quality, latency, cost } = found ?? {};
-  const none = "–";
-  return h(
-    "tr",
-    { class: number_ ? "after" : "before" },
-    h("th", { scope: "row" }, marked(name, place), version && h("small", {}, `version ${version}`)),
-    h("td.text", { data: { is: "run" } }, number_ ? "after" : "before"),
-    scale && cell("accuracy", quality ? [h("b", {}, percent(quality.accuracy.value)), h("small", {}, ends(quality.accuracy)), interval(quality.accuracy, place, scale)] : none),
-    cell("p50, ms", latency ? number(latency.total.p50) : none),
-    cell("p99, ms", latency ? number(latency.total.p99) : none),
-    cell("images/s", found?.images_per_second ? number(found.images_per_second) : none),
-    cell("USD per 1,000", cost ? usd(cost.usd_per_1000) : none),
-  );
+function cell(is, both, pick, shown, change) {
+  const [was, now] = both.map((one) => one && (pick(one) ?? undefined));
+  const line = (value, word, tag) => h(tag, {}, h("span.unseen", {}, `${word} `), value === undefined ? "–" : shown(value));
+  const told = was !== undefined && now !== undefined && h("small", {}, change(was, now));
+  return h("td.figure.then", { data: { is } }, line(was, "before", "span.was"), line(now, "after", "span.now"), told);
 }
+
+const signed = (value, unit) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(1)} ${unit}`;

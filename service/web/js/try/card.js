@@ -11,7 +11,7 @@ const STAGES = ["queue", "decode", "infer"];
 export function card(backend, again) {
   const body = h("div.said", { "aria-busy": "true" });
   const facts = h("ul.facts", {}, [`version ${backend.version}`, backend.precision, provider(backend.provider ?? "")].filter(known).map((one) => h("li", {}, one)));
-  const element = h("article.card.answer", { "aria-labelledby": `of-${backend.name}` }, h("header", {}, h("h3", { id: `of-${backend.name}` }, wrappable(backend.name)), facts), body);
+  const element = h("article.card.answer", { "aria-labelledby": `of-${backend.name}` }, h("header", {}, h("h2.small", { id: `of-${backend.name}` }, wrappable(backend.name)), facts), body);
   let ticking = 0;
 
   function show(answer, verdict) {

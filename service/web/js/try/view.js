@@ -1,6 +1,6 @@
 // The first view: an image comes in, every backend answers.
 
-import { h, wrappable } from "../dom.js";
+import { h, icon, wrappable } from "../dom.js";
 import { usd } from "../format.js";
 import { answers, paid, served } from "../served.js";
 import { askAll, askOne, shot } from "./asking.js";
@@ -22,12 +22,15 @@ export async function show(main, _, signal) {
   const hero = h("div.hero", {}, h("h1", {}, "One image, every backend’s answer"), lead);
   main.replaceChildren(hero, intake(take, signal), chips, place);
   main.setAttribute("aria-busy", "true");
+  let [usable, early] = [null, null]; // files may come before it is known who answers
   const { backends } = await served(signal).finally(() => main.removeAttribute("aria-busy"));
-  const usable = backends.filter(answers);
+  usable = backends.filter(answers);
   const asked = () => usable.filter((one) => !kept.left.has(one.name));
   let shown = null;
 
   function take(files) {
+    early = files;
+    if (!usable) return;
     asking.abort();
     asking = new AbortController();
     for (const one of kept.shots) URL.revokeObjectURL(one.url);
@@ -84,10 +87,11 @@ export async function show(main, _, signal) {
       if (!on && missing.length) askAll(missing, [backend.name], asking.signal, kept.told);
       chips.querySelector(`[data-name="${CSS.escape(backend.name)}"]`).focus();
     };
-    return h("button.chip", { type: "button", "aria-pressed": String(on), onclick: press, data: { name: backend.name } }, wrappable(backend.name), price);
+    return h("button.chip", { type: "button", "aria-pressed": String(on), onclick: press, data: { name: backend.name } }, on && icon("check"), wrappable(backend.name), price);
   }
 
-  draw();
+  if (early) take(early);
+  else draw();
 }
 
 /** Before the first image: who will answer. */
