@@ -1,5 +1,6 @@
 """The page's first view in a real browser: an image comes in, every backend answers by itself."""
 
+import base64
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,8 +25,9 @@ MAX_BYTES = 300_000
 PASTE = """([kind, name]) => {
     const moved = new DataTransfer();
     moved.items.add(new File([Uint8Array.from(atob(window.picture), (one) => one.charCodeAt(0))], name));
-    const event = kind === "paste" ? new ClipboardEvent(kind, { clipboardData: moved }) : new DragEvent(kind, { dataTransfer: moved });
-    document.dispatchEvent(event);
+    const paste = () => new ClipboardEvent("paste", { clipboardData: moved });
+    const drop = () => new DragEvent("drop", { dataTransfer: moved });
+    document.dispatchEvent(kind === "paste" ? paste() : drop());
 }"""
 
 Open = Callable[..., AbstractContextManager[Visit]]
@@ -107,10 +109,21 @@ def test_all_that_it_needs_is_small_and_comes_from_the_service(opened: Open, ser
 def test_our_files_build_no_page_from_strings() -> None:
     scripts = {path: path.read_text(encoding="utf-8") for path in WEB.rglob("*.js") if "docs" not in path.parts}
     assert len(scripts) > 20
-    for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "localStorage", "http://www.", "https://"):
+    for word in (
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "localStorage",
+        "http://www.",
+        "https://",
+    ):
         allowed = {WEB / "js" / "dom.js"} if word == "http://www." else set()  # the name of SVG's elements
         assert {path for path, text in scripts.items() if word in text} <= allowed, word
-    assert [path for path in WEB.rglob("*.*") if path.suffix in {".js", ".css"} and len(path.read_text().splitlines()) > 250] == []
+    assert [
+        path for path in WEB.rglob("*.*") if path.suffix in {".js", ".css"} and len(path.read_text().splitlines()) > 250
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -153,7 +166,7 @@ def test_several_images_are_a_table_and_each_opens(opened: Open) -> None:
 def test_images_can_be_pasted_and_dropped_anywhere(opened: Open, kind: str) -> None:
     with opened() as found:
         expect(card(found.page, "one")).to_be_visible()
-        found.page.evaluate("(data) => { window.picture = data }", __import__("base64").b64encode(plain(255)).decode())
+        found.page.evaluate("(data) => { window.picture = data }", base64.b64encode(plain(255)).decode())
         found.page.evaluate(PASTE, [kind, HOSTILE])
         expect(card(found.page, "one").locator(".first .label")).to_have_text("bright")
         assert found.page.locator("figcaption .name").inner_text() == HOSTILE

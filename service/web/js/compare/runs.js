@@ -38,7 +38,7 @@ export async function runs(place, signal) {
 
 function list(jobs, chosen, pick) {
   const head = [h("th.text", { scope: "col" }, h("span.unseen", {}, "To compare")), ...["set", "state", "images", "most accurate", "when"].map((one) => h("th", { scope: "col", class: one === "set" ? "text" : "" }, one))];
-  return table("Runs", head, jobs.map((job) => row(job, chosen.includes(job.id), pick)));
+  return table("List of runs", head, jobs.map((job) => row(job, chosen.includes(job.id), pick)));
 }
 
 function row(job, checked, pick) {

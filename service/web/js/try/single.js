@@ -1,6 +1,6 @@
 // One image beside what every backend says of it.
 
-import { h, wrappable } from "../dom.js";
+import { h } from "../dom.js";
 import { bytes, listed, plural } from "../format.js";
 import { agreement } from "./asking.js";
 import { card } from "./card.js";
@@ -18,7 +18,7 @@ export function single(shot, backends, again) {
     grid.style.setProperty("--most", Math.max(...totals) || 1);
     for (const [name, one] of cards) one.show(shot.answers.get(name), found);
     const text = inWords(found, shot.answers.size);
-    if (verdict.textContent !== text) verdict.replaceChildren(...wrappable(text));
+    if (verdict.textContent !== text) verdict.textContent = text;
     verdict.classList.toggle("agree", found.agree && !found.waiting);
   }
   show();
