@@ -8,10 +8,12 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.support import browser as browsers
 from tests.support.browser import Visit
+from tests.support.custom_vision.accounts import Served, serving_account
+from tests.support.custom_vision.state import PREDICTION_KEY, Account
 from tests.support.images import labelled, plain, write_zip
 from tests.support.models import tiny_model
 from tests.support.server import Server, eventually, serving
@@ -19,7 +21,7 @@ from tests.support.server import Server, eventually, serving
 HOSTILE = "<img src=x onerror=alert(1)>"
 LABELS = ["dark", HOSTILE, "bright"]
 KEY = "a key of a tester"
-SMALL: browsers.ViewportSize = {"width": 360, "height": 780}
+SMALL: ViewportSize = {"width": 360, "height": 780}
 
 Open = Callable[..., AbstractContextManager[Visit]]
 
@@ -38,8 +40,22 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(home: Path) -> Iterator[Server]:
-    with serving(home, datasets_dir=home / "sets", fake__labels=LABELS, fake__latency_ms=600_000) as server:
+def there() -> Iterator[Served]:
+    """Custom Vision, or what its clients take for it."""
+    account = Account()
+    account.published(LABELS)
+    with serving_account(account, factor=5) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def server(home: Path, there: Served) -> Iterator[Server]:
+    (project,) = there.predictions.account.projects
+    settings: dict[str, Any] = {"endpoint": there.url, "key": PREDICTION_KEY, "project": project, "published_name": "production"}
+    chosen = {f"custom_vision__{name}": value for name, value in settings.items()}
+    chosen |= {"custom_vision__usd_per_1000": 2, "custom_vision__monthly_calls": 100}
+    with serving(home, datasets_dir=home / "sets", fake__labels=LABELS, fake__latency_ms=600_000, **chosen) as server:
+        eventually(lambda: server.backend("custom_vision")["state"] == "ready", "it has answered")
         yield server
 
 
@@ -175,6 +191,31 @@ def test_backends_show_their_state_their_versions_and_take_a_new_one(opened: Ope
         assert [one for one in found.complaints if not one.startswith("Failed to load resource")] == []
 
 
+def test_a_backend_that_costs_by_the_call_is_asked_when_it_is_chosen_and_shows_its_budget(opened: Open, there: Served) -> None:
+    asked = len(there.predictions.asked)
+    with opened() as found:
+        page = found.page
+        chip = page.get_by_role("button", name="custom_vision")
+        expect(chip).to_have_text("custom_vision 2.00 USD per 1,000")
+        page.get_by_role("button", name="fake").click()
+        files = [{"name": f"{number}.png", "mimeType": "image/png", "buffer": plain(number)} for number in (0, 255)]
+        page.get_by_label("Choose images").set_input_files(files)  # type: ignore[arg-type]  # dicts of that form
+        expect(page.get_by_role("status")).to_contain_text("The backends agree on")
+        assert len(there.predictions.asked) == asked
+        chip.click()
+        expect(page.get_by_role("row", name="0.png").first).to_contain_text("dark")
+        expect(page.get_by_role("columnheader", name="custom_vision")).to_be_visible()
+        expect(page.get_by_role("status")).to_contain_text("The backends agree on")
+        assert len(there.predictions.asked) == asked + 2
+        page.get_by_role("link", name="Backends").click()
+        panel = page.get_by_role("article", name="custom_vision")
+        expect(panel).to_contain_text(f"{asked + 2} of 100 calls")
+        expect(panel).to_contain_text("calls go through")
+        page.get_by_role("link", name="Try").click()
+        expect(page.get_by_role("row", name="255.png")).to_contain_text("bright")
+        assert found.complaints == []
+
+
 ROUTES = ("/#/compare", "/#/compare/{job}", "/#/compare/{job}/with/{job}", "/#/backends")
 
 
@@ -197,7 +238,7 @@ def test_no_view_keeps_anybody_out(opened: Open, job: str, route: str, scheme: s
 
 
 def test_where_a_key_is_needed_it_is_asked_for_and_stays_in_the_tab(browser: Browser, home: Path) -> None:
-    settings = {"data_dir": home / "keyed", "datasets_dir": home / "sets", "api_keys": f"tests:{KEY}"}
+    settings: dict[str, Any] = {"data_dir": home / "keyed", "datasets_dir": home / "sets", "api_keys": f"tests:{KEY}"}
     with serving(home, **settings) as server, browsers.visit(browser, server.url) as found:
         page = found.page
         expect(page.get_by_role("dialog")).to_be_visible()

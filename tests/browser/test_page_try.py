@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, FilePayload, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, ViewportSize, expect
 
 from service.api.page import WEB
 from tests.support import browser as browsers
@@ -20,7 +20,7 @@ from tests.support.server import Server, serving
 
 LABELS = ["dark", "grey", "bright"]
 HOSTILE = "<img src=x onerror=alert(1)>'.png"
-SMALL: browsers.ViewportSize = {"width": 360, "height": 780}
+SMALL: ViewportSize = {"width": 360, "height": 780}
 MAX_BYTES = 300_000
 PASTE = """([kind, name]) => {
     const moved = new DataTransfer();
@@ -140,7 +140,7 @@ def test_what_is_wrong_with_an_image_is_said_in_the_services_words(opened: Open,
         give(found.page, file(HOSTILE, data))
         for name in ("one", "two", "three"):
             expect(card(found.page, name).locator(".problem b")).to_have_text(title)
-        expect(card(found.page, "one").get_by_role("button", name="Try again")).to_be_visible()
+        assert card(found.page, "one").get_by_role("button").count() == 0, "once more would be of no use"
         assert unprovoked(found) == []
 
 

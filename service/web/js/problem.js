@@ -9,6 +9,9 @@ export function shownProblem(problem, again) {
     { role: "alert" },
     h("b", {}, problem.title ?? "Something went wrong on this page"),
     h("p", {}, problem.detail || problem.message),
-    again && h("button", { type: "button", onclick: again }, "Try again"),
+    again && !final(problem) && h("button", { type: "button", onclick: again }, "Try again"),
   );
 }
+
+/** Whether asking once more would only say the same: the request itself is what is wrong. */
+const final = ({ status }) => status >= 400 && status < 500 && status !== 408 && status !== 429;

@@ -1,6 +1,7 @@
 // What is served, as the views want it: a backend by name, and what its answers cost.
 
 import { read } from "./api.js";
+import { provider } from "./format.js";
 
 /** One entry a name: the version that answers, or the one that failed where none does. */
 export async function served(signal) {
@@ -23,4 +24,10 @@ export function usdPer1000(backend, timing) {
   if (!price) return null;
   if (price.basis === "call") return price.usd * 1000;
   return ((timing.decode + timing.infer) / 3_600_000) * price.usd * 1000;
+}
+
+/** What it runs as, and where, in a few words. */
+export function standing({ version, precision, provider: name, remote }) {
+  const where = remote ? `at ${remote.host}` : provider(name ?? "");
+  return [`version ${version}`, precision, where].filter((text) => text && text !== "none" && text !== "unknown");
 }

@@ -1,8 +1,9 @@
 // One backend: state, queue, plan, counters, what it costs, whom it asks; its versions on demand.
 
 import { h, wrappable } from "../dom.js";
-import { count, number, percent, provider, usd } from "../format.js";
+import { count, number, percent, usd } from "../format.js";
 import { shownProblem } from "../problem.js";
+import { standing } from "../served.js";
 import { remote } from "./remote.js";
 import { versions } from "./versions.js";
 
@@ -36,9 +37,10 @@ export function panel({ name }, signal, reload) {
   }
 
   function show(one, first) {
+    history.hidden = Boolean(one.remote); // it has the one
     state.dataset.state = one.state;
     state.textContent = STATES[one.state] ?? one.state;
-    facts.replaceChildren(...["version " + one.version, one.precision, provider(one.provider ?? ""), one.kind, first && "answers when nobody is named"].filter((text) => text && text !== "none").map((text) => h("li", {}, text)));
+    facts.replaceChildren(...[...standing(one), one.kind, first && "answers when nobody is named"].filter(Boolean).map((text) => h("li", {}, text)));
     body.replaceChildren(...measures(one).map(([title, ...content]) => h("div", {}, h("dt", {}, title), h("dd", {}, content))));
     const problems = one.versions.filter((version) => version.reason).map((version) => shownProblem({ title: version.state === "failed" ? `Version ${version.version} can’t be served` : "It does not answer", detail: version.reason }));
     problems.forEach((problem) => problem.removeAttribute("role")); // it is brought up to date every few seconds

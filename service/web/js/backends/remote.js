@@ -3,18 +3,22 @@
 import { h } from "../dom.js";
 import { count, percent, usd } from "../format.js";
 
-const BREAKER = { closed: "calls go through", open: "left alone for a while: it failed too often", half_open: "one call is let through to see" };
+const BREAKER = {
+  closed: "calls go through",
+  open: "left alone for a while, as it failed too often",
+  "half-open": "one call is let through to see whether it answers again",
+};
+const OUTCOMES = { answered: "answered", throttled: "throttled", refused: "refused", failed: "failed", timed_out: "timed out", unreachable: "unreachable", given_up: "given up" };
 
 export function remote({ remote: found }) {
   const { month, breaker, calls_per_second: rate, calls = {}, retries } = found;
-  const refused = calls.throttled ?? calls.refused;
+  const came = Object.entries(calls).filter(([, many]) => many).map(([name, many]) => `${count(many)} ${OUTCOMES[name] ?? name}`);
   const rows = [
     ["Asks", found.host],
-    breaker && ["State", BREAKER[breaker.replace("-", "_")] ?? breaker],
-    rate && ["Rate", `${rate} calls a second at most`],
-    Object.keys(calls).length && ["Calls", Object.entries(calls).map(([name, many]) => `${count(many)} ${name.replaceAll("_", " ")}`).join(", ")],
-    (retries || refused) && ["Tried again", count(retries ?? 0)],
     month && ["This month", spent(month)],
+    rate && ["Rate", `${rate} calls a second at most${calls.throttled ? `; ${count(calls.throttled)} throttled all the same` : ""}`],
+    breaker && ["State", BREAKER[breaker] ?? breaker],
+    came.length && ["Calls", `${came.join(", ")}${retries ? `; ${count(retries)} of them new attempts` : ""}`],
   ].filter(Boolean);
   return h("dl.remote", {}, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }

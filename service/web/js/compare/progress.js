@@ -10,6 +10,7 @@ export function progress(job) {
   const element = h("section.progress.card", { "aria-label": "Progress" }, [...rows.values()].map((one) => one.element), status);
 
   function show(event, data) {
+    if (event === "resumed") status.textContent = "Taken up again where it had stopped.";
     if (event === "lost") status.textContent = "The connection was lost. The run goes on; this page looks for it again …";
     if (event !== "progress") return;
     for (const one of data.backends) rows.get(one.name)?.show(one);

@@ -2,6 +2,7 @@
 
 import { read, send } from "../api.js";
 import { choice, h, icon, wrappable } from "../dom.js";
+import { dropped } from "../drop.js";
 import { bytes, percent, usd } from "../format.js";
 import { shownProblem } from "../problem.js";
 import { answers, paid, served } from "../served.js";
@@ -34,7 +35,7 @@ function form(backends, datasets, signal) {
   const sets = picker(datasets, (file) => {
     zip = file;
     ready();
-  });
+  }, signal);
   const boxes = backends.map((one) => h("input", { type: "checkbox", name: "backend", value: one.name, checked: !paid(one), onchange: ready }));
   const limit = h("input", { type: "number", min: "1", step: "1", placeholder: "all", inputmode: "numeric", id: "limit" });
   const go = h("button.main", { type: "submit" }, "Start the run");
@@ -92,7 +93,7 @@ function box(backend, input) {
 }
 
 /** A set of the server's, or a zip of one's own. `name()`: the one chosen, of the server's. */
-function picker(datasets, took) {
+function picker(datasets, took, signal) {
   const label = (one) => [one.name.startsWith("sha256:") ? `uploaded: ${one.name.slice(7, 15)}` : one.name, one.bytes && bytes(one.bytes)].filter(Boolean).join(", ");
   const select = h("select", { "aria-label": "A set on the server" }, h("option", { value: "" }, datasets.length ? "On the server …" : "No set on the server yet"), datasets.map((one) => h("option", { value: one.name }, label(one))));
   select.disabled = !datasets.length;
@@ -101,16 +102,7 @@ function picker(datasets, took) {
   const more = h("span.note", {}, "with a folder of images for each class, or click to choose");
   const input = h("input", { type: "file", accept: ".zip,application/zip", "aria-label": "Choose a zip", onchange: () => take(input.files[0]) });
   const zone = h("label.drop", {}, icon("zip"), text, more, input);
-  zone.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    zone.classList.add("over");
-  });
-  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
-  zone.addEventListener("drop", (event) => {
-    event.preventDefault();
-    zone.classList.remove("over");
-    take(event.dataTransfer.files[0]);
-  });
+  dropped(zone, ([file]) => take(file), signal);
   select.addEventListener("change", () => take(null));
 
   function take(file) {

@@ -28,7 +28,7 @@ export function askAll(shots, names, signal, told) {
 export async function askOne(one, name, signal, told, patience = 0) {
   const began = performance.now();
   const put = (answer) => {
-    if (signal.aborted) return;
+    if (signal.aborted || !one.answers.has(name)) return; // or it was left out meanwhile
     one.answers.set(name, { began, ...answer });
     told(one, name);
   };

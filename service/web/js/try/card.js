@@ -1,16 +1,16 @@
 // What one backend says of one image.
 
 import { h, icon, wrappable } from "../dom.js";
-import { ms, number, percent, provider, usd } from "../format.js";
+import { ms, number, percent, usd } from "../format.js";
 import { shownProblem } from "../problem.js";
-import { usdPer1000 } from "../served.js";
+import { standing, usdPer1000 } from "../served.js";
 
 const STAGES = ["queue", "decode", "infer"];
 
 /** A card whose `show(answer, camps)` says how it stands. `again` asks once more. */
 export function card(backend, again) {
   const body = h("div.said", { "aria-busy": "true" });
-  const facts = h("ul.facts", {}, [`version ${backend.version}`, backend.precision, provider(backend.provider ?? "")].filter(known).map((one) => h("li", {}, one)));
+  const facts = h("ul.facts", {}, standing(backend).map((one) => h("li", {}, one)));
   const element = h("article.card.answer", { "aria-labelledby": `of-${backend.name}` }, h("header", {}, h("h2.small", { id: `of-${backend.name}` }, wrappable(backend.name)), facts), body);
   let ticking = 0;
 
@@ -44,8 +44,6 @@ export function card(backend, again) {
   return { element, show };
 }
 
-const known = (text) => text && text !== "none";
-
 function said(backend, { result, trip }) {
   const [first] = result.predictions;
   return [
@@ -67,10 +65,9 @@ function times(timing) {
 
 function spent(backend, timing, trip) {
   const price = usdPer1000(backend, timing);
-  const remote = backend.price?.basis === "call" || backend.remote;
   const rows = [
     ["total", ms(timing.total)],
-    ...STAGES.map((name) => [name === "infer" && remote ? "remote" : name, number(timing[name]), name]),
+    ...STAGES.map((name) => [name === "infer" && backend.remote ? "remote" : name, number(timing[name]), name]),
     ["round trip from here", ms(trip)],
     price !== null && ["USD per 1,000", usd(price)],
   ];

@@ -1,6 +1,7 @@
 // How images come in: dropped, pasted, picked, photographed, or one of the samples.
 
 import { h, icon } from "../dom.js";
+import { dropped } from "../drop.js";
 
 const SAMPLES = ["sea", "forest", "buildings"];
 
@@ -19,7 +20,12 @@ export function intake(take, signal) {
     event.target.value = "";
     if (files.length) take(files);
   }
-  watch(zone, take, signal);
+  dropped(zone, take, signal);
+  const pasted = (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (files.length) take(files);
+  };
+  document.addEventListener("paste", pasted, { signal });
   return h("div.intake", {}, zone, h("div.samples", {}, h("span.note", {}, "or try a painted one"), SAMPLES.map(sample), camera()));
 
   function sample(name) {
@@ -37,22 +43,4 @@ export function intake(take, signal) {
     const input = h("input", { type: "file", accept: "image/*", capture: "environment", "aria-label": "Take a photo", onchange: picked });
     return h("label.drop.camera", {}, icon("camera"), h("span", {}, "Take a photo"), input);
   }
-}
-
-function watch(zone, take, signal) {
-  const files = (transfer) => [...(transfer?.files ?? [])];
-  const on = (kind, act) => document.addEventListener(kind, act, { signal });
-  on("dragover", (event) => {
-    event.preventDefault();
-    zone.classList.add("over");
-  });
-  on("dragleave", (event) => event.relatedTarget ?? zone.classList.remove("over"));
-  on("drop", (event) => {
-    event.preventDefault();
-    zone.classList.remove("over");
-    if (files(event.dataTransfer).length) take(files(event.dataTransfer));
-  });
-  on("paste", (event) => {
-    if (files(event.clipboardData).length) take(files(event.clipboardData));
-  });
 }

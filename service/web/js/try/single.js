@@ -10,7 +10,7 @@ export function single(shot, backends, again) {
   const cards = new Map(backends.map((one) => [one.name, card(one, () => again(one.name))]));
   const verdict = h("p.verdict", { role: "status" });
   const grid = h("div.answers", {}, [...cards.values()].map((one) => one.element));
-  const element = h("section.single", { "aria-label": shot.name }, h("div.subject", {}, picture(shot), verdict), grid);
+  const element = h("section.single", { "aria-label": shot.name, class: backends.length > 3 ? "many" : "" }, h("div.subject", {}, picture(shot), verdict), grid);
 
   function show() {
     const found = agreement(shot.answers);

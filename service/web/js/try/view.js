@@ -13,6 +13,7 @@ import { snippets } from "./snippets.js";
 const MOST = 200;
 const kept = { shots: [], open: null, left: new Set() };
 /** What was shown stays while other views are looked at. `left`: backends that are not asked. */
+const tell = (one) => kept.told(one); // whoever shows it now
 let asking = new AbortController();
 
 export async function show(main, _, signal) {
@@ -39,7 +40,7 @@ export async function show(main, _, signal) {
     kept.cut = files.length - kept.shots.length;
     if (kept.shots.length > 1) for (const one of usable.filter(paid)) kept.left.add(one.name); // until its chip is pressed
     draw();
-    askAll(kept.shots, asked().map((one) => one.name), asking.signal, told);
+    askAll(kept.shots, asked().map((one) => one.name), asking.signal, tell);
     place.scrollIntoView({ block: "nearest" });
   }
 
@@ -54,7 +55,7 @@ export async function show(main, _, signal) {
     const one = kept.open ?? (kept.shots.length === 1 ? kept.shots[0] : null);
     if (!kept.shots.length) return place.replaceChildren(waiting(usable));
     if (one) {
-      shown = single(one, asked(), (name) => askOne(one, name, asking.signal, kept.told));
+      shown = single(one, asked(), (name) => askOne(one, name, asking.signal, tell));
       const back = kept.open && h("button.quiet.back", { type: "button", onclick: () => open(null) }, "Back to all images");
       place.replaceChildren(...[back, shown.element, asked().length && snippets(asked()[0].name, one.name)].filter(Boolean));
     } else {
@@ -84,7 +85,7 @@ export async function show(main, _, signal) {
       const missing = kept.shots.filter((one) => !one.answers.has(backend.name));
       if (on) for (const one of kept.shots) one.answers.delete(backend.name);
       draw();
-      if (!on && missing.length) askAll(missing, [backend.name], asking.signal, kept.told);
+      if (!on && missing.length) askAll(missing, [backend.name], asking.signal, tell);
       chips.querySelector(`[data-name="${CSS.escape(backend.name)}"]`).focus();
     };
     return h("button.chip", { type: "button", "aria-pressed": String(on), onclick: press, data: { name: backend.name } }, on && icon("check"), wrappable(backend.name), price);
