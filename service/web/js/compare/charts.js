@@ -61,16 +61,18 @@ function drawn(Plotly, spot, unit, points, place) {
     xaxis: axis(unit, { type: "log", range: [low - pad, high + pad], dtick: high - low > (narrow ? 1.2 : 2.5) ? 1 : "D2", exponentformat: "none", tickformat: "~r" }),
     yaxis: axis("accuracy, %"),
   };
-  const data = points.map(([one, x, right]) => trace(one, x, right, place[one.facts.name], ink));
+  const middle = (low + high) / 2;
+  const data = points.map(([one, x, right]) => trace(one, x, right, place[one.facts.name], ink, Math.log10(x) > middle ? "left" : "right"));
   return Plotly.react(spot, data, layout, { displayModeBar: false, responsive: true });
 }
 
-function trace({ facts, quality }, x, right, place, ink) {
+/** `side`: where its name stands, which must not reach beyond the frame. */
+function trace({ facts, quality }, x, right, place, ink, side) {
   const { value, low, high } = quality.accuracy;
   const color = ink(`--c${place % 8}`);
   const bar = { type: "data", symmetric: false, color, thickness: 1.5, width: 4 };
   return {
-    x: [x], y: [value * 100], mode: "markers+text", name: plain(facts.name), text: [plain(facts.name)], textposition: "top right", textfont: { size: 12 }, cliponaxis: false,
+    x: [x], y: [value * 100], mode: "markers+text", name: plain(facts.name), text: [plain(facts.name)], textposition: `top ${side}`, textfont: { size: 12 }, cliponaxis: false,
     marker: { color, size: 11, symbol: symbol(place) },
     error_y: { ...bar, array: [(high - value) * 100], arrayminus: [(value - low) * 100] },
     ...(right && { error_x: { ...bar, thickness: 1, width: 3, array: [right - x], arrayminus: [0] } }),
