@@ -125,9 +125,17 @@ def create_app(settings: Settings, place: Place | None = None) -> FastAPI:
             stack.push_async_callback(scorings.close)
             if place is not None and place.number:
                 scorings.only_takes()  # one worker's runs at a time, or each would measure the other's
-            pricing = Pricing(cpus, settings.usd_per_hour)
             app.state.services = Services(
-                settings, registry, pipeline, reader, metrics, watcher, scorings, pricing, siblings=siblings, fetcher=fetcher
+                settings,
+                registry,
+                pipeline,
+                reader,
+                metrics,
+                watcher,
+                scorings,
+                Pricing(cpus, settings.usd_per_hour),
+                siblings=siblings,
+                fetcher=fetcher,
             )
             _keep_running(stack, scorings.run())
             if not registry.running:
