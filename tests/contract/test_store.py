@@ -19,7 +19,7 @@ each_model = pytest.mark.parametrize("stored", SHIPPED, ids=lambda stored: f"{st
 
 
 def test_the_store_holds_what_was_promised_and_nothing_broken() -> None:
-    assert {"cnn", "cnn_residual", "transfer"} <= {stored.card.name for stored in SHIPPED}
+    assert {"automl", "cnn", "cnn_residual", "transfer"} <= {stored.card.name for stored in SHIPPED}
     assert STORE.scan().broken == []
     assert len({stored.card.name for stored in SHIPPED}) == len(SHIPPED), "one version each"
 
@@ -65,7 +65,7 @@ def test_the_card_names_no_path_of_the_machine_that_trained(stored: StoredModel)
     assert all(Path(file.name).name == file.name for file in stored.card.training.data) if stored.card.training else True
 
 
-@pytest.mark.parametrize(("name", "floor"), [("cnn", 0.83), ("cnn_residual", 0.86), ("transfer", 0.94)])
+@pytest.mark.parametrize(("name", "floor"), [("cnn", 0.83), ("cnn_residual", 0.86), ("transfer", 0.94), ("automl", 0.94)])
 def test_accuracy_on_the_test_set_is_what_was_promised(name: str, floor: float) -> None:
     for accuracy in STORE.get(name).card.tests[0].accuracy.values():
         assert accuracy.value >= floor

@@ -1,4 +1,4 @@
-"""The shipped models answer over HTTP what their Keras originals answer, on real photographs."""
+"""A shipped model answers over HTTP what its Keras original answers, on real photographs."""
 
 from collections.abc import Mapping
 from itertools import islice
@@ -17,7 +17,7 @@ IMAGES = 200
 """Spread over all classes."""
 
 
-@pytest.mark.parametrize("name", ["cnn", "cnn_residual"])
+@pytest.mark.parametrize("name", ["cnn_residual"])
 def test_http_scores_equal_keras_scores(
     name: str, photographs: Mapping[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
