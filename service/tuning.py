@@ -37,7 +37,7 @@ class Plan:
         """Images that a lane takes at a time, where one takes `seconds`: whole batches, one or more."""
         if provider == CUDA_PROVIDER:
             return self.batch_size
-        images = min(HANDOVER, int(HANDOVER_S / seconds) if seconds else HANDOVER)
+        images = HANDOVER if HANDOVER * seconds <= HANDOVER_S else int(HANDOVER_S / seconds)
         return self.batch_size * max(1, images // self.batch_size)
 
 
