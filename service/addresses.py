@@ -37,18 +37,27 @@ def is_public(text: str) -> bool:
     return True
 
 
-def checked_endpoint(text: str) -> str:
-    """An address that a key may be sent to: https, or http on this machine. Raises `ValueError`, which repeats no secret."""
+def web_address(text: str, wanted: str) -> SplitResult:
+    """The parts of an address over http or https without user, password or fragment.
+
+    `wanted`: what an address of another kind is told. Raises `ValueError`, which repeats no secret.
+    """
     try:
         parts = urlsplit(text)
         parts.port  # noqa: B018  # a property that raises
     except ValueError as exc:
         raise ValueError("this is no address") from exc
     if not parts.hostname or parts.scheme not in ("http", "https"):
-        raise ValueError("this is no https:// address")
+        raise ValueError(wanted)
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise ValueError("an address without user, password or #fragment is wanted; keys have a setting of their own")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
+    return parts
+
+
+def checked_endpoint(text: str) -> str:
+    """An address that a key may be sent to: https, or http on this machine. Raises `ValueError`, which repeats no secret."""
+    parts = web_address(text, "this is no https:// address")
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ValueError("https:// is wanted: over http:// anybody on the way could read the key")
     return text
 

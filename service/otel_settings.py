@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from models.hosts import is_loopback
+from service.addresses import web_address
 
 ANY = "OTEL_EXPORTER_OTLP_ENDPOINT"
 """OpenTelemetry's own variables count too, where there is no setting of ours."""
@@ -14,14 +15,7 @@ ANY = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 def _collector(text: str) -> str:
     """The address of a collector. Raises `ValueError`, which repeats nothing of it."""
-    try:
-        parts = urlsplit(text)
-        parts.port  # noqa: B018  # a property that raises
-    except ValueError as exc:
-        raise ValueError("this is no address") from exc
-    if not parts.hostname or parts.scheme not in ("http", "https"):
-        raise ValueError("an address as in http://otel-collector:4318 is wanted")
-    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+    if web_address(text, "an address as in http://otel-collector:4318 is wanted").query:
         raise ValueError("an address without user, password, ?query or #fragment is wanted; headers have a setting of their own")
     return text.rstrip("/")
 
