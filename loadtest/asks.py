@@ -15,6 +15,8 @@ from loadtest.plan import Kind, Plan
 
 SCORED_IMAGES = 6
 """In the zip of a scoring job."""
+ENDED = frozenset({"succeeded", "failed", "cancelled"})
+"""States of a scoring job."""
 Fate = Literal["ok", "shed"]
 
 
@@ -80,8 +82,8 @@ def bad(query: str, image: bytes) -> list[Ask]:
     cases: list[tuple[str, bytes, int, str]] = [
         (path, b"", 400, "empty-image"),
         (path, b"GIF? No: text, whatever its first letters say.", 415, "unsupported-image"),
-        (path, _png(64, 64)[:-30], 422, "broken-image"),
-        (path, _png(60_000, 60_000), 413, "image-too-large"),
+        (path, grey_png(64, 64)[:-30], 422, "broken-image"),
+        (path, grey_png(60_000, 60_000), 413, "image-too-large"),
         ("/v1/classify?backend=no-such-backend", image, 404, "unknown-backend"),
         (f"{more}top=none", image, 422, "bad-parameter"),
     ]
@@ -119,7 +121,7 @@ def _scoring(plan: Plan, images: Sequence[bytes], backend: str) -> Ask:
     return Ask("/v1/scorings", body, {"Content-Type": kind}, status=202, holds=b'"id"')
 
 
-def _png(width: int, height: int) -> bytes:
+def grey_png(width: int, height: int) -> bytes:
     """A grey PNG whose header states this size; big ones hold no pixels, which nobody who looks at the header needs."""
     rows = b"" if width > 1000 else zlib.compress(bytes((width + 1) * height))
     chunks = ((b"IHDR", struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)), (b"IDAT", rows), (b"IEND", b""))

@@ -208,9 +208,10 @@ def join(
 def _foreseen(work: Callable[[], int]) -> int:
     """Do it; what was foreseen is a message and exit status 2, never a traceback."""
     from loadtest.command import FORESEEN
+    from loadtest.verdict import Exit
 
     try:
         return work()
     except FORESEEN as exc:
         typer.secho(f"parallax: {exc}", fg=typer.colors.RED, err=True)
-        return 2
+        return Exit.USAGE

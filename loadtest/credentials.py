@@ -15,6 +15,6 @@ def read_key(environment: Mapping[str, str] = os.environ) -> str:
     if key := environment.get(KEY, "").strip():
         return key
     if file := environment.get(KEYS_FILE):
-        entries = Path(file).read_text(encoding="utf-8").replace(",", "\n").split()
-        return entries[0].partition(":")[2] if entries else ""
+        lines = filter(None, map(str.strip, Path(file).read_text(encoding="utf-8").splitlines()))
+        return next(lines, "").partition(":")[2].strip()
     return ""

@@ -11,7 +11,7 @@ import gevent
 from locust import FastHttpUser, task
 from locust.exception import StopUser
 
-from loadtest.asks import Ask
+from loadtest.asks import ENDED, Ask
 from loadtest.credentials import read_key
 from loadtest.pacing import Turn
 from loadtest.plan import Kind
@@ -21,7 +21,6 @@ from loadtest.session import Session
 POLL_S = (0.05, 1.0)
 """How often a scoring job is looked at: often at first, rarely in the end."""
 HEADERS = {"Content-Type": "application/octet-stream", "Accept-Encoding": "identity"}
-ENDED = frozenset({"succeeded", "failed", "cancelled"})
 
 
 class Caller(FastHttpUser):

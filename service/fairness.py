@@ -46,7 +46,7 @@ class FairQueue(Generic[Item]):
     def push(self, item: Item, caller: str, *, background: bool, now: float = -math.inf) -> None:
         """Put an item at the end of its caller's queue. `now`: seconds on the clock of `places`."""
         if not background:
-            self._urgent = now
+            self._urgent = max(self._urgent, now)
         (self.background if background else self.interactive).push(item, caller)
 
     def discard(self, item: Item, caller: str, *, background: bool) -> None:

@@ -13,6 +13,11 @@ ANY = "OTEL_EXPORTER_OTLP_ENDPOINT"
 """OpenTelemetry's own variables count too, where there is no setting of ours."""
 
 
+def _own(signal: str) -> str:
+    """OpenTelemetry's variable for one signal's address."""
+    return f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"
+
+
 def _collector(text: str) -> str:
     """The address of a collector. Raises `ValueError`, which repeats nothing of it."""
     if web_address(text, "an address as in http://otel-collector:4318 is wanted").query:
@@ -20,11 +25,15 @@ def _collector(text: str) -> str:
     return text.rstrip("/")
 
 
+def _sendable(value: str) -> bool:
+    return value.isascii() and value.isprintable()
+
+
 def _pairs(text: SecretStr) -> SecretStr:
     """Raise `ValueError` for what can be no headers, repeating nothing of it."""
     for pair in filter(None, text.get_secret_value().split(",")):
         name, sign, value = pair.partition("=")
-        if not (name.strip() and sign and value.strip() and pair.isascii() and pair.isprintable()):
+        if not (name.strip() and sign and value.strip() and _sendable(pair) and _sendable(unquote(value))):
             raise ValueError("NAME=VALUE,NAME=VALUE is wanted, as OTEL_EXPORTER_OTLP_HEADERS has it")
     return text
 
@@ -48,9 +57,11 @@ class OtelSettings(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        parts = urlsplit(self.endpoint or os.environ.get(ANY, ""))
-        if self.headers.get_secret_value() and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-            raise ValueError("headers need an endpoint with https://: over http:// anybody on the way could read them")
+        others = [os.environ.get(name, "") for name in (ANY, *map(_own, ("traces", "metrics")))]
+        for address in [self.endpoint] if self.endpoint else others:
+            parts = urlsplit(address)
+            if self.headers.get_secret_value() and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+                raise ValueError("headers need an endpoint with https://: over http:// anybody on the way could read them")
         return self
 
     @property
@@ -61,9 +72,8 @@ class OtelSettings(BaseModel):
 
     def wants(self, signal: str) -> bool:
         """Whether `traces` or `metrics` are sent."""
-        own = f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"
         off = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-        return not off and bool(self.endpoint or os.environ.get(ANY) or os.environ.get(own))
+        return not off and bool(self.endpoint or os.environ.get(ANY) or os.environ.get(_own(signal)))
 
     def address(self, signal: str) -> str | None:
         """Where one signal goes; None: where OpenTelemetry's own variables say."""

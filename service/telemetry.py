@@ -95,7 +95,9 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
-        self.batch_size = _ManyAtOnce("parallax_batch_size", "Images in a batch.", version, buckets=SIZES, registry=registry)
+        self.batch_size = _ManyAtOnce(
+            "parallax_batch_size", "Images that are handed over together.", version, buckets=SIZES, registry=registry
+        )
         self.batches = Counter(
             "parallax_batches",
             "Batches by why they started and how they ended.",

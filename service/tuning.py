@@ -16,7 +16,7 @@ HANDOVER = 8
 waking of a thread (docs/decisions/speed.md)."""
 
 HANDOVER_S = 0.025
-"""Images that would take longer together are handed over singly: whoever is done must not wait long for the others."""
+"""As many images are handed over as fit into this: whoever is done must not wait long for the others."""
 
 WORTH = 0.15
 """How much faster a plan must be than the default, or than one with smaller batches. Less is noise, or bought with waiting."""

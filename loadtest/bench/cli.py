@@ -117,7 +117,7 @@ def clients(
     store: Annotated[Path | None, typer.Option(help="As for `speed`.")] = None,
     write: Annotated[Path | None, typer.Option(help="As for `speed`, in a section of its own.")] = None,
 ) -> None:
-    """Hold `parallax loadtest`'s median against that of wrk, which paces itself to the same rate: they should agree."""
+    """Hold `parallax loadtest`'s median against that of wrk, which paces itself to the same rate: 20 % apart at most."""
     from loadtest.bench.clients import clients as compare_clients
     from loadtest.bench.stage import open_stage
     from models.repository import Repository

@@ -26,7 +26,7 @@ def machine() -> str:
 
 
 def commit(checkout: Path = CHECKOUT) -> str:
-    """The commit that was measured, and whether files differ from it."""
+    """The commit that was measured, and whether files differ from it, but for docs: figures are written there, one by one."""
     git = shutil.which("git")
     if git is None:
         return "unknown"
@@ -38,7 +38,7 @@ def commit(checkout: Path = CHECKOUT) -> str:
     head = ask("rev-parse", "--short=12", "HEAD")
     if head is None:
         return "unknown"
-    return f"{head} with uncommitted changes" if ask("status", "--porcelain") else head
+    return f"{head} with uncommitted changes" if ask("status", "--porcelain", "--", ".", ":(exclude)docs") else head
 
 
 def command(arguments: Sequence[str]) -> str:

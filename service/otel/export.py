@@ -86,7 +86,11 @@ class Exporting:
             logging.getLogger(name).removeFilter(seldom)
 
     async def _report(self, exporter: MetricExporter) -> None:
-        families = list(self._registry.collect())  # on the event loop, whose numbers they are
+        try:
+            families = list(self._registry.collect())  # on the event loop, whose numbers they are
+        except Exception:
+            log.exception("the metrics could not be collected")
+            return
         report = Report(self._resource, self._began, time.time_ns())
         await _on_thread(lambda: exporter.export(report.of(families)))
 

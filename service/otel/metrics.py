@@ -1,4 +1,4 @@
-"""The metrics that Prometheus scrapes, as OTLP has them: the same names, labels and buckets, counted once."""
+"""The metrics that Prometheus scrapes, as OTLP has them: the same names but for `_total`, labels and buckets, counted once."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

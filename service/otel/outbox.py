@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from service.tracing import SpanCounts
@@ -19,9 +18,6 @@ class Outbox(SpanProcessor):
         self._taken = 0
         self._counting = _Counting(exporter, self.counts)
         self._batches = BatchSpanProcessor(self._counting, max_queue_size=max_spans)
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """A span that has begun is nothing to send."""
 
     def on_end(self, span: ReadableSpan) -> None:
         """Take one, or drop it. Comes on the event loop; the other counters are the sender's, so none needs a lock."""

@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from functools import partial
 from typing import TypeVar
 
@@ -51,7 +52,7 @@ class Desk:
     def open(self) -> None:
         """Begin to work on jobs."""
         if self._works:
-            self._task = asyncio.create_task(self._worker.run())
+            self._task = asyncio.create_task(self._worker.run(), context=Context())  # it belongs to no request's trace
 
     async def close(self) -> None:
         """Leave what is not done to whoever goes on."""

@@ -2,13 +2,12 @@
 
 import random
 import socket
-import struct
 import time
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from loadtest.asks import grey_png
 from loadtest.bench.images import big_jpeg
 from loadtest.bench.replies import Reply, ReplyReader
 from loadtest.bench.soak.beside import Beside
@@ -103,7 +102,7 @@ def kinds_of(backend: str, image: bytes) -> list[Rude]:
         Rude("broken image", post(path, image[: len(image) // 2], {}), 422, b"broken-image"),
         Rude("no image", post(path, b"hello", {}), 415, b"unsupported-image"),
         Rude("empty body", post(path, b"", {}), 400, b"empty-image"),
-        Rude("3,600 megapixels", post(path, _bomb(60_000, 60_000), {}), 413, b"image-too-large"),
+        Rude("3,600 megapixels", post(path, grey_png(60_000, 60_000), {}), 413, b"image-too-large"),
         Rude("too many bytes", post(path, bytes(TOO_MANY_BYTES), {}), 413, b"body-too-large"),
         Rude("too many bytes, chunked", chunked, 413, b"body-too-large"),
         Rude("no form in a form", post(path, b"\xff" * 1000, {}, "multipart/form-data; boundary=X"), 400, b"bad-multipart"),
@@ -115,13 +114,3 @@ def kinds_of(backend: str, image: bytes) -> list[Rude]:
         Rude("hang-up within the body", whole[: -len(image) // 2], None),
         Rude("hang-up before the reply", whole, None),
     ]
-
-
-def _bomb(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that says it is huge."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10_000))) + chunk(b"IEND", b"")

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from loadtest.asks import ENDED
 from loadtest.bench.images import Known
 from loadtest.bench.processes import BenchError
 from loadtest.bench.soak.beside import Beside
@@ -21,8 +22,6 @@ MISLABELLED = 4
 """One image in so many stands in a folder of another label."""
 PATIENCE_S = 120.0
 """For a job's end, kills included."""
-ENDED = frozenset({"succeeded", "failed", "cancelled"})
-
 Answer = TypeVar("Answer")
 
 

@@ -75,9 +75,13 @@ export function table(title, head, rows, { stack = true } = {}) {
 /** Resolves after so many milliseconds, unless `signal` ends the wait. */
 export const pause = (ms, signal) =>
   new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, ms);
-    signal?.addEventListener("abort", () => {
+    const stop = () => {
       clearTimeout(timer);
       reject(signal.reason);
-    });
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    }, ms);
+    signal?.addEventListener("abort", stop);
   });

@@ -10,8 +10,16 @@ const VIEWS = {
 const main = document.getElementById("main");
 let leave = new AbortController();
 
+function parts(hash) {
+  try {
+    return hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  } catch {
+    return []; // no address of ours
+  }
+}
+
 async function show(moved) {
-  const [name = "", ...rest] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  const [name = "", ...rest] = parts(location.hash);
   const view = VIEWS[name] ?? VIEWS.try;
   leave.abort();
   leave = new AbortController();

@@ -130,7 +130,7 @@ def test_retry_after_is_bounded(value: str, seconds: float) -> None:
 
 def test_the_key_comes_from_the_environment_or_a_file(tmp_path: Path) -> None:
     file = tmp_path / "keys"
-    file.write_text("first:one-key, second:another\n")
+    file.write_text("\nfirst: one-key\nsecond:another\n")
     assert read_key({}) == ""
     assert read_key({"PARALLAX_API_KEYS_FILE": str(file)}) == "one-key"
     assert read_key({"PARALLAX_API_KEY": " mine ", "PARALLAX_API_KEYS_FILE": str(file)}) == "mine"

@@ -223,6 +223,7 @@ async def test_headers_go_along_and_are_shown_nowhere(monkeypatch: pytest.Monkey
         ({"endpoint": "http://collector:99999"}, "no address"),
         ({"headers": "hunter2"}, "NAME=VALUE"),
         ({"headers": "a=hunter2\n"}, "NAME=VALUE"),
+        ({"headers": "a=hunter2%0ab"}, "NAME=VALUE"),
         ({"endpoint": "http://collector:4318", "headers": "a=hunter2"}, "https://"),
         ({"sample": 2}, "SAMPLE"),
     ],
@@ -231,6 +232,16 @@ def test_settings_that_make_no_sense_are_refused_without_repeating_them(otel: di
     with pytest.raises(ConfigurationError, match=reason) as refused:
         load_settings(otel=otel)
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("signal", ["TRACES", "METRICS"])
+def test_headers_take_https_to_wherever_opentelemetrys_own_variables_send_them(
+    signal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", "http://collector:4318/v1/any")
+    with pytest.raises(ConfigurationError, match="https://"):
+        load_settings(otel={"headers": "a=hunter2"})
+    load_settings(otel={"headers": "a=hunter2", "endpoint": "https://collector"})
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from service.app import create_app
 from service.logs import configure_logging
 from service.settings import load_settings
 from tests.support.azure_endpoint import KEY, LABELS, Endpoint, Reply, endpoint
-from tests.support.images import plain
+from tests.support.images import labelled, plain, write_zip
 from tests.support.models import tiny_model
 from tests.unit.service.stand_ins import PATIENCE_S
 
@@ -198,6 +198,21 @@ async def test_what_a_backend_does_on_its_own_belongs_to_no_request(tmp_path: Pa
         await ready(service)
     assert len(there.asked) == 2, "it looked again"
     assert spans.names_under(spans.named("POST /v1/backends/{name}/reload")) == []
+
+
+async def test_scoring_runs_belong_to_no_request_though_one_began_them(tmp_path: Path, spans: Spans) -> None:
+    data = write_zip(tmp_path / "set.zip", labelled(dict.fromkeys(LABELS, 2))).read_bytes()
+    async with client(tmp_path) as service:
+        reply = await service.post("/v1/scorings", files={"dataset": ("set.zip", data)})
+        assert reply.status_code == 202, reply.text
+
+        async def ended() -> bool:
+            return bool((await service.get(reply.headers["location"])).json()["state"] == "succeeded")
+
+        async with asyncio.timeout(60):
+            while not await ended():
+                await asyncio.sleep(0.01)
+    assert not [span.name for span in spans.all if span.name in {"queue", "decode", "infer"} or span.name.startswith("classify")]
 
 
 async def test_calls_belong_to_the_trace_of_their_own_image_whoever_made_room_for_it(
