@@ -43,13 +43,13 @@ readme: ## Write the README's table of settings anew
 chart: ## Write the Helm chart's schema and its README's table anew
 	@python=$$(scripts/env.sh dev) && exec "$$python" -m scripts.chart
 
-bench: ## Compare with the in-process limit and a plain server (ARGS="scenario swap" for what happens in production; --help)
+bench: ## Compare with the in-process limit and a plain server (ARGS="scenario swap" for what happens in production; ARGS=--help)
 	@python=$$(scripts/env.sh dev) && exec "$$python" -m loadtest.bench $(if $(ARGS),$(ARGS),speed)
 
-loadtest: ## Load a running server: verdict, report and capacity (URL=http://..., ARGS="--rate 50", CAPACITY="--p99-ms 50"; --help)
+loadtest: ## Load a running server: verdict, report and capacity (URL=http://..., ARGS="--rate 50", CAPACITY="--p99-ms 50"; ARGS=--help)
 	@python=$$(scripts/env.sh loadtest) || exit; report=$${PARALLAX_DATA_DIR:-.parallax}/loadtest/report.html; \
 	"$$python" -m parallax loadtest run $(URL) --report "$$report" $(ARGS); status=$$?; \
-	case $$status in 2|130) exit $$status ;; esac; \
+	case "$$status $(ARGS)" in 2\ *|130\ *|*--help*) exit $$status ;; esac; \
 	"$$python" -m parallax loadtest capacity $(URL) $(CAPACITY) || { other=$$?; [ $$status -ne 0 ] || status=$$other; }; \
 	exit $$status
 

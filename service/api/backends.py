@@ -33,7 +33,7 @@ async def list_backends(request: Request) -> Response:
     "/{name}",
     response_model=BackendList,
     responses=responses(*GUARD_ERRORS, errors.UnknownBackend, errors.BadParameter),
-    summary="The versions of one backend",
+    summary="One backend: the versions that serve, and those that failed",
 )
 async def get_backend(request: Request, name: str) -> Response:
     """The loaded versions of a backend, newest first, and those that failed."""

@@ -54,7 +54,7 @@ class VersionList(BaseModel):
     "/{name}/versions",
     response_model=VersionList,
     responses=responses(*GUARD_ERRORS, errors.UnknownBackend, errors.BadParameter),
-    summary="The versions that there are of one backend",
+    summary="All versions of one backend, in the store and serving",
 )
 async def list_versions(request: Request, name: str) -> Response:
     """Those that serve, older ones of the store, and broken ones with the reason. A remote backend has its one."""
