@@ -43,8 +43,11 @@ def test_a_collector_gets_the_trace_of_a_request_and_the_metrics_that_prometheus
 def test_every_worker_sends_its_traces_and_one_the_metrics_of_all(home: Path) -> None:
     with collecting() as collector:
         with serving(home, workers=2, otel__endpoint=collector.url, otel__metrics_s=1) as server:
+            asked = 0
 
             def both_traced() -> bool:
+                nonlocal asked
+                asked += 1
                 with server.client() as client:  # a connection of its own: the kernel chooses who gets it
                     client.post("/v1/classify", content=plain(0)).raise_for_status()
                 return server.metric("parallax_otel_spans_total", outcome="sent") > 0 and len(senders()) == 2
@@ -53,7 +56,13 @@ def test_every_worker_sends_its_traces_and_one_the_metrics_of_all(home: Path) ->
                 return {span.who["service.instance.id"] for span in collector.spans}
 
             eventually(both_traced, "both have sent a span")
-            count = server.metric("parallax_stage_seconds_count", backend="tiny", version="1", stage="total")
+
+            def counted() -> float:
+                return server.metric("parallax_stage_seconds_count", backend="tiny", version="1", stage="total")
+
+            # A worker tells the others of its part now and then, not with every request.
+            eventually(lambda: counted() == asked, "every worker has told of what it did")
+            count = counted()
         points = [
             point for point in collector.points if point.name == "parallax_stage_seconds" and point.facts["stage"] == "total"
         ]
