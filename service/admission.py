@@ -29,10 +29,11 @@ class Admission:
         """Requests inside now."""
         return self._held
 
-    def check(self, caller: str = "", deadline: float | None = None) -> None:
+    def check(self, caller: str = "", deadline: float | None = None, places: int = 1) -> None:
         """Raise `QueueFull` if `permit` would: before the body is read, so that a refusal costs as little as it can."""
-        free = self.max_queue - self._held
-        own = self._callers.get(caller, 0)
+        before = places - 1
+        free = self.max_queue - self._held - before
+        own = self._callers.get(caller, 0) + before
         if own >= ALPHA * free:
             some = f"{own} places of this backend's queue are yours, as many as one caller may have."
             raise self._full(some if free else f"All {self.max_queue} places of this backend's queue are taken.")
@@ -42,22 +43,22 @@ class Admission:
             if wait > deadline - asyncio.get_running_loop().time():
                 raise self._full(f"There is {wait:.1f} s of work before this image: its deadline would pass first.")
 
-    def permit(self, caller: str = "", deadline: float | None = None) -> "Permit":
-        """Hold a place for the length of a `with` block.
+    def permit(self, caller: str = "", deadline: float | None = None, places: int = 1) -> "Permit":
+        """Hold a place, or so many, for the length of a `with` block.
 
         `deadline`: loop time. Raises `QueueFull` at once if no place is left, if the caller has too many of them, or if the
         deadline will pass before it is this one's turn.
         """
-        self.check(caller, deadline)
-        self._held += 1
-        self._callers[caller] = self._callers.get(caller, 0) + 1
+        self.check(caller, deadline, places)
+        self._held += places
+        self._callers[caller] = self._callers.get(caller, 0) + places
         self._empty.clear()
-        return Permit(self, caller)
+        return Permit(self, caller, places)
 
-    def give_back(self, caller: str) -> None:
+    def give_back(self, caller: str, places: int) -> None:
         """What a permit does at its end."""
-        self._held -= 1
-        self._callers[caller] -= 1
+        self._held -= places
+        self._callers[caller] -= places
         if not self._callers[caller]:
             del self._callers[caller]
         if not self._held:
@@ -73,19 +74,20 @@ class Admission:
 
 
 class Permit:
-    """A place in a queue, until the end of its block. Made anew for every image: a class costs less than a generator."""
+    """Places in a queue, until the end of its block. Made anew for every image: a class costs less than a generator."""
 
-    __slots__ = ("_admission", "_caller")
+    __slots__ = ("_admission", "_caller", "_places")
 
-    def __init__(self, admission: Admission, caller: str) -> None:
+    def __init__(self, admission: Admission, caller: str, places: int) -> None:
         self._admission = admission
         self._caller = caller
+        self._places = places
 
     def __enter__(self) -> None:
         return
 
     def __exit__(self, *_exc: object) -> None:
-        self._admission.give_back(self._caller)
+        self._admission.give_back(self._caller, self._places)
 
 
 class ByteBudget:

@@ -13,30 +13,19 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, copy_context
-from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
 from service.alarms import Earliest
+from service.callers import Caller, Together, settle
 from service.domain import Batch, Release
-from service.errors import BackendFailed, Closing, DeadlineExceeded
+from service.errors import Closing, DeadlineExceeded
 from service.fairness import FairQueue
 
 log = logging.getLogger("parallax.batching")
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-
-
-@dataclass(eq=False, slots=True)
-class _Caller(Generic[In, Out]):
-    item: In
-    name: str
-    background: bool
-    arrived: float
-    deadline: float | None
-    answer: "asyncio.Future[Out]"
-    context: Context | None
 
 
 class Batcher(Generic[In, Out]):
@@ -54,16 +43,21 @@ class Batcher(Generic[In, Out]):
         max_in_flight: int,
         max_wait: float = 0.0,
         on_batch: Callable[[Batch], None] = lambda _batch: None,
+        max_background: int | None = None,
         in_context: bool = False,
     ) -> None:
-        """`max_wait`: seconds that a batch may wait while not full. `in_context`: it runs in its first caller's contextvars."""
+        """`max_wait`: seconds that a batch may wait while not full. `in_context`: it runs in its first caller's contextvars.
+
+        `max_background`: size of a batch of background work where urgent work is expected, which then waits for it.
+        """
         self._infer = infer
         self._max_batch_size = max_batch_size
+        self._max_background = max_background or max_batch_size
         self._max_in_flight = max_in_flight
         self._max_wait = max_wait
         self._on_batch = on_batch
         self._in_context = in_context
-        self._waiting: FairQueue[_Caller[In, Out]] = FairQueue()
+        self._waiting: FairQueue[Caller[In, Out]] = FairQueue()
         """Whoever leaves is taken out at once, with the image that it held."""
         self._running: set[asyncio.Future[Sequence[Out | Exception]]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -92,23 +86,35 @@ class Batcher(Generic[In, Out]):
         `caller` and `background` decide whose turn it is. Raises `Closing`, `DeadlineExceeded`, `BackendFailed`, or what
         `infer` raised or returned for this item.
         """
-        if self._closing:
-            raise Closing("The service is stopping; send the request again, to another replica if there is one.")
-        loop = asyncio.get_running_loop()
-        context = copy_context() if self._in_context else None
-        who: _Caller[In, Out] = _Caller(item, caller, background, time.perf_counter(), deadline, loop.create_future(), context)
-        if deadline is not None:
-            self._expiry.at(deadline)
-        self._waiting.push(who, caller, background=background, now=who.arrived)
-        self._start_batches("idle")
+        answer: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
+        who = Caller(item, answer, caller, background, time.perf_counter(), deadline, self._context())
+        self._enter(who)
         try:
-            return await who.answer
+            return await answer
         finally:
             self._waiting.discard(who, caller, background=background)
 
-    def resize(self, *, max_batch_size: int, max_in_flight: int) -> None:
+    async def submit_all(
+        self, items: Sequence[In], deadline: float | None = None, *, caller: str = "", background: bool = False
+    ) -> list[Out | Exception]:
+        """`submit` for some items at once: their results in order, an item's error in its result's place. Raises `Closing`."""
+        together, now = Together[Out](len(items)), time.perf_counter()
+        callers = [
+            Caller(item, answer, caller, background, now, deadline, self._context())
+            for item, answer in zip(items, together.slots, strict=True)
+        ]
+        self._enter(*callers)
+        try:
+            await together.everyone
+        finally:
+            for who in callers:
+                self._waiting.discard(who, caller, background=background)
+        return together.outcomes
+
+    def resize(self, *, max_batch_size: int, max_in_flight: int, max_background: int | None = None) -> None:
         """From now on form batches of another size, or run more or fewer of them; those under way are left alone."""
         self._max_batch_size = max_batch_size
+        self._max_background = max_background or max_batch_size
         self._max_in_flight = max_in_flight
         self._seconds_per_item = 0.0
         self._start_batches("busy")
@@ -126,9 +132,22 @@ class Batcher(Generic[In, Out]):
         self._closing = True
         for caller in list(self._waiting):
             self._waiting.discard(caller, caller.name, background=caller.background)
-            self._refuse(caller, Closing("The backend was closed before this image was classified."))
+            caller.refuse(Closing("The backend was closed before this image was classified."))
         for batch in self._running:
             batch.cancel()
+
+    def _context(self) -> Context | None:
+        return copy_context() if self._in_context else None
+
+    def _enter(self, *callers: Caller[In, Out]) -> None:
+        """Let them wait, and start what can be started."""
+        if self._closing:
+            raise Closing("The service is stopping; send the request again, to another replica if there is one.")
+        for who in callers:
+            if who.deadline is not None:
+                self._expiry.at(who.deadline)
+            self._waiting.push(who, who.name, background=who.background, now=who.arrived)
+        self._start_batches("idle")
 
     def _start_batches(self, release: Release) -> None:
         while self._waiting.size and len(self._running) < self._waiting.places(self._max_in_flight, time.perf_counter()):
@@ -140,13 +159,13 @@ class Batcher(Generic[In, Out]):
             if callers:
                 self._start(callers, "full" if full and self._max_batch_size > 1 else release)
 
-    def _start(self, callers: list[_Caller[In, Out]], release: Release) -> None:
+    def _start(self, callers: list[Caller[In, Out]], release: Release) -> None:
         try:
             work, context = self._infer([caller.item for caller in callers]), callers[0].context
             running = asyncio.ensure_future(work) if context is None else context.run(asyncio.ensure_future, work)
         except Exception as exc:  # noqa: BLE001  # it is the callers', who await it
             for caller in callers:
-                self._refuse(caller, exc)
+                caller.refuse(exc)
             return
         self._running.add(running)
         running.add_done_callback(partial(self._ended, callers, release, time.perf_counter()))
@@ -160,12 +179,14 @@ class Batcher(Generic[In, Out]):
         self._timer = None
         self._start_batches("timer")
 
-    def _take(self) -> list[_Caller[In, Out]]:
+    def _take(self) -> list[Caller[In, Out]]:
         """Form a batch of those who still wait for it."""
         now = asyncio.get_running_loop().time()
-        callers: list[_Caller[In, Out]] = []
+        callers: list[Caller[In, Out]] = []
         turns = self._waiting.choose()
-        while turns.size and len(callers) < self._max_batch_size:
+        stands_back = turns is self._waiting.background and self._waiting.expects(time.perf_counter())
+        most = self._max_background if stands_back else self._max_batch_size
+        while turns.size and len(callers) < most:
             caller = turns.pop()
             if caller.deadline is not None and caller.deadline <= now:
                 self._expire(caller)  # the loop was too busy for the timer itself
@@ -182,43 +203,23 @@ class Batcher(Generic[In, Out]):
             del deadlines[caller]
         return min(deadlines.values(), default=None)
 
-    def _expire(self, caller: _Caller[In, Out]) -> None:
+    def _expire(self, caller: Caller[In, Out]) -> None:
         self._waiting.discard(caller, caller.name, background=caller.background)
-        self._refuse(caller, DeadlineExceeded("The deadline passed while the image waited for its turn."))
+        caller.refuse(DeadlineExceeded("The deadline passed while the image waited for its turn."))
 
     def _ended(
         self,
-        callers: list[_Caller[In, Out]],
+        callers: list[Caller[In, Out]],
         release: Release,
         started: float,
         running: "asyncio.Future[Sequence[Out | Exception]]",
     ) -> None:
         self._running.discard(running)
         ran = time.perf_counter() - started
-        failed = self._answer(callers, running)
+        failed = settle(callers, running)
         self._note(len(callers), ran)
         self._tell(Batch(len(callers), release, started - callers[0].arrived, ran, failed))
         self._start_batches("busy")
-
-    def _answer(self, callers: list[_Caller[In, Out]], running: "asyncio.Future[Sequence[Out | Exception]]") -> bool:
-        """Give every caller what became of its item. Returns whether the batch as a whole failed."""
-        error = None if running.cancelled() else running.exception()
-        if running.cancelled() or (error is not None and not isinstance(error, Exception)):
-            for caller in callers:
-                self._refuse(caller, Closing("The backend was stopped while it classified this image."))
-            return True
-        if error is None:
-            error = _miscounted(running.result(), len(callers))
-        if error is not None:
-            for caller in callers:
-                self._refuse(caller, error)
-            return True
-        for caller, result in zip(callers, running.result(), strict=True):
-            if isinstance(result, Exception):
-                self._refuse(caller, result)
-            elif not caller.answer.done():
-                caller.answer.set_result(result)
-        return False
 
     def _tell(self, batch: Batch) -> None:
         try:
@@ -229,17 +230,3 @@ class Batcher(Generic[In, Out]):
     def _note(self, size: int, ran: float) -> None:
         sample = ran / size / self._max_in_flight
         self._seconds_per_item = sample if not self._seconds_per_item else 0.9 * self._seconds_per_item + 0.1 * sample
-
-    @staticmethod
-    def _refuse(caller: _Caller[In, Out], reason: Exception) -> None:
-        if isinstance(reason, StopIteration):  # no future carries that one
-            reason = BackendFailed("The backend failed: StopIteration.")
-        if not caller.answer.done():
-            caller.answer.set_exception(reason)
-
-
-def _miscounted(results: object, wanted: int) -> Exception | None:
-    """The error of an `infer` that does not keep its contract, if it does not."""
-    if not isinstance(results, Sequence):
-        return BackendFailed(f"The backend returned {type(results).__name__} instead of {wanted} results.")
-    return None if len(results) == wanted else BackendFailed(f"The backend returned {len(results)} results for {wanted} images.")

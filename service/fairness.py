@@ -17,6 +17,9 @@ BACKGROUND_TURN = 20
 LEAVE_ROOM_S = 10.0
 """How long after urgent work more of it is expected: as long, background work leaves room for it."""
 
+BACKGROUND_SHARE = 3
+"""One place in so many is enough for background work then."""
+
 
 class FairQueue(Generic[Item]):
     """Items that wait. Each is hashable and stands in the queue once."""
@@ -39,12 +42,15 @@ class FairQueue(Generic[Item]):
         yield from self.background
 
     def places(self, most: int, now: float) -> int:
-        """Of `most` batches side by side, how many may be under way: where urgent work comes, background leaves it a third."""
-        expected = not self.interactive.size and now - self._urgent < LEAVE_ROOM_S
-        return max(1, most * 2 // 3) if expected else most
+        """Of `most` batches side by side, how many may be under way: where urgent work comes, background has few."""
+        return max(1, most // BACKGROUND_SHARE) if not self.interactive.size and self.expects(now) else most
+
+    def expects(self, now: float) -> bool:
+        """Whether urgent work came a short while ago, and more of it will. `now`: seconds on the clock of `push`."""
+        return now - self._urgent < LEAVE_ROOM_S
 
     def push(self, item: Item, caller: str, *, background: bool, now: float = -math.inf) -> None:
-        """Put an item at the end of its caller's queue. `now`: seconds on the clock of `places`."""
+        """Put an item at the end of its caller's queue. `now`: seconds on a clock of whoever calls this."""
         if not background:
             self._urgent = max(self._urgent, now)
         (self.background if background else self.interactive).push(item, caller)

@@ -74,12 +74,34 @@ class Pipeline:
         except Unanswered:
             counters.failed += 1
             raise
-        counters.answered += 1
-        total = time.perf_counter() - begun
-        timings = Timings(max(0.0, total - inferred.decode - inferred.infer), inferred.decode, inferred.infer, total)
-        identity = running.identity
-        self._metrics.observe(identity, timings)
-        return Prediction(identity, rank(inferred.scores, identity.labels, top), timings, inferred.scores)
+        return self._told(running, inferred, begun, top)
+
+    async def classify_all(
+        self, running: Running, images: Sequence[bytes], *, top: int = 3, asker: Asker = ANYBODY
+    ) -> list[Prediction | ParallaxError]:
+        """`classify_with` for some images that one caller hands over together: each has its own result, or its own error."""
+        if len(images) < 2 or not running.backend.decodes:
+            return await asyncio.gather(*[self._attempt(running, data, top, asker) for data in images])
+        begun = time.perf_counter()
+        self._activity.mark()
+        try:
+            with running.admission.permit(asker.holder, asker.deadline, len(images)):
+                found = await running.batcher.submit_all(images, asker.deadline, caller=asker.caller, background=asker.background)
+        except Overloaded as exc:
+            running.counters.refused += len(images)
+            return [exc] * len(images)
+        except ParallaxError as exc:
+            return [exc] * len(images)
+        outcomes: list[Prediction | ParallaxError] = []
+        for data, one in zip(images, found, strict=True):
+            if isinstance(one, TooBig):
+                outcomes.append(await self._attempt(running, data, top, asker))
+            elif isinstance(one, Exception):
+                outcomes.append(problem := _said(running, one))
+                running.counters.failed += isinstance(problem, Unanswered)
+            else:
+                outcomes.append(self._told(running, one, begun, top))
+        return outcomes
 
     async def compare(
         self, data: bytes, *, backends: Sequence[str] = (), top: int = 3, asker: Asker = ANYBODY
@@ -94,6 +116,21 @@ class Pipeline:
                 return exc
 
         return list(zip(names, await asyncio.gather(*map(one, names)), strict=True))
+
+    async def _attempt(self, running: Running, data: bytes, top: int, asker: Asker) -> Prediction | ParallaxError:
+        try:
+            return await self.classify_with(running, data, top=top, asker=asker)
+        except ParallaxError as exc:
+            return exc
+
+    def _told(self, running: Running, inferred: Inferred, begun: float, top: int) -> Prediction:
+        """The answer, which is counted."""
+        running.counters.answered += 1
+        total = time.perf_counter() - begun
+        timings = Timings(max(0.0, total - inferred.decode - inferred.infer), inferred.decode, inferred.infer, total)
+        identity = running.identity
+        self._metrics.observe(identity, timings)
+        return Prediction(identity, rank(inferred.scores, identity.labels, top), timings, inferred.scores)
 
     async def _infer(self, running: Running, data: bytes, asker: Asker) -> Inferred:
         batcher = running.batcher
@@ -113,5 +150,13 @@ class Pipeline:
         except ParallaxError:
             raise
         except Exception as exc:
-            log.exception("inference failed", extra={"backend": running.identity.name, "version": running.identity.version})
-            raise BackendFailed(f"Backend {running.identity.name!r} failed on this batch. The log has the cause.") from exc
+            raise _said(running, exc) from exc
+
+
+def _said(running: Running, reason: Exception) -> ParallaxError:
+    """What a caller is told of a failure: one that is no problem of ours stands in the log."""
+    if isinstance(reason, ParallaxError):
+        return reason
+    about = {"backend": running.identity.name, "version": running.identity.version}
+    log.error("inference failed", extra=about, exc_info=reason)
+    return BackendFailed(f"Backend {running.identity.name!r} failed on this batch. The log has the cause.")

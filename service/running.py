@@ -72,6 +72,7 @@ class Running:
             backend.infer,
             max_batch_size=backend.max_batch_size,
             max_in_flight=backend.max_in_flight,
+            max_background=_one_inference(backend),
             max_wait=settings.max_wait_ms / 1000,
             on_batch=lambda batch: on_batch(backend.identity, batch),
             in_context=backend.remote,  # its calls are steps of the trace of the image that they are about
@@ -92,7 +93,11 @@ class Running:
         """Go over to another plan, under way as it is."""
         if self.backend.tunable:
             await self.backend.tunable.adopt(plan)
-            self.batcher.resize(max_batch_size=self.backend.max_batch_size, max_in_flight=self.backend.max_in_flight)
+            self.batcher.resize(
+                max_batch_size=self.backend.max_batch_size,
+                max_in_flight=self.backend.max_in_flight,
+                max_background=_one_inference(self.backend),
+            )
 
     async def retire(self, patience: float) -> None:
         """Let everyone who is inside have their answer, then close. Newcomers must have been sent elsewhere before.
@@ -116,3 +121,8 @@ class Running:
         except TimeoutError:
             self.batcher.abandon()
         await self.backend.close()
+
+
+def _one_inference(backend: Backend[Any]) -> int | None:
+    """Images that are inferred at once, of the several that a lane takes at a time."""
+    return backend.tunable.plan.batch_size if backend.tunable else None

@@ -5,6 +5,7 @@ import gc
 import logging
 import signal
 import socket
+import sys
 from functools import partial
 from types import FrameType
 
@@ -24,6 +25,11 @@ from service.workers import Place, Supervisor
 log = logging.getLogger("parallax.server")
 
 
+SWITCH_S = 0.0005
+"""How long a thread may keep Python's lock while others wait for it: a tenth of the default, so that the event loop and the lanes
+need not wait 5 ms each time, one after the other, while a set is listed or a report drawn."""
+
+
 class _Server(uvicorn.Server):
     """Says where it listens, and marks the service as draining on the first signal, so that its probes tell at once."""
 
@@ -38,6 +44,7 @@ class _Server(uvicorn.Server):
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
+        sys.setswitchinterval(SWITCH_S)
         if self._place is not None:
             self._place.ready()
             return

@@ -27,6 +27,7 @@ LAYERS: Sequence[Sequence[str]] = (
         "memory",
         "activity",
         "alarms",
+        "callers",
         "remote_settings",
         "custom_vision_api_settings",
         "otel_settings",

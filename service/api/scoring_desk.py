@@ -60,6 +60,7 @@ class Scorings:
             await self._desk.close()
 
     def _make(self) -> "Desk":
+        from service.scoring.apart import measured
         from service.scoring.desk import Desk
         from service.scoring.machinery import Machinery
         from service.scoring.summary import Summary
@@ -69,7 +70,13 @@ class Scorings:
             registry=self._registry,
             watcher=self._watcher,
             code_of=lambda exc: problem_type(exc).code,
-            summary=Summary(Repository(self._settings.models_dir), self._registry, self._cpus, self._settings.usd_per_hour),
+            summary=Summary(
+                Repository(self._settings.models_dir),
+                self._registry,
+                self._cpus,
+                self._settings.usd_per_hour,
+                judge=measured,
+            ),
             limits=Limits(self._settings.max_body_bytes, self._settings.max_pixels),
         )
         return Desk(self._settings, machinery, works=self._works)

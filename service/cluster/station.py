@@ -63,9 +63,9 @@ class Notes:
         """Keep them."""
         self.labels = labels
 
-    async def add(self, row: Row) -> None:
-        """Keep it."""
-        self.rows.append(row)
+    async def add(self, rows: Sequence[Row]) -> None:
+        """Keep them."""
+        self.rows.extend(rows)
 
 
 class Station:

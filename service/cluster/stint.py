@@ -87,10 +87,10 @@ class ClusterStint:
         log.info("scored on a cluster", extra={"job": self._job.id, "backend": name, "rows": dict(self.made)})
 
     async def _take(self, part: Part, left: dict[str, Task]) -> None:
-        for row in self._checked(part):
-            if left.pop(row.image, None) is not None:  # a block may come twice, from a process that died on the way
-                self.made[part.node] += 1
-                await self._ledger.add(row)
+        new = [row for row in self._checked(part) if left.pop(row.image, None) is not None]
+        self.made[part.node] += len(new)
+        if new:  # a block may come twice, from a process that died on the way
+            await self._ledger.add(new)
 
     def _checked(self, part: Part) -> Iterator[Row]:
         """Rows with their scores in the order of the labels that the job knows."""

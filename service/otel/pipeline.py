@@ -1,7 +1,10 @@
 """The pipeline of a service that is traced."""
 
+import asyncio
 import time
+from collections.abc import Sequence
 
+from models.errors import ParallaxError
 from service.domain import Inferred, Prediction
 from service.pipeline import ANYBODY, Asker, Pipeline
 from service.running import Running
@@ -15,6 +18,11 @@ class TracedPipeline(Pipeline):
         identity = running.identity
         with step(f"classify {identity.name}", model_facts(identity)):
             return await super().classify_with(running, data, top=top, asker=asker)
+
+    async def classify_all(
+        self, running: Running, images: Sequence[bytes], *, top: int = 3, asker: Asker = ANYBODY
+    ) -> list[Prediction | ParallaxError]:
+        return await asyncio.gather(*[self._attempt(running, data, top, asker) for data in images])  # each is its own step
 
     async def _infer(self, running: Running, data: bytes, asker: Asker) -> Inferred:
         began = time.perf_counter()

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -18,7 +18,7 @@ from service.scoring.rows import Row
 
 log = logging.getLogger("parallax.scoring")
 
-COMMIT_ROWS = 64
+COMMIT_ROWS = 256
 COMMIT_S = 0.2
 MAX_WAITING = 1024
 """Rows that wait for the database before no more images are sent."""
@@ -67,19 +67,20 @@ class Ledger:
         known = self._progress[backend]
         self._progress[backend] = replace(known, pinned=replace(known.pinned, labels=labels))
 
-    async def add(self, row: Row) -> None:
-        """Take a row, which waits while the database does not keep up."""
+    async def add(self, rows: Sequence[Row]) -> None:
+        """Take rows of one backend. Waits while the database does not keep up."""
         if not self._room.is_set():
             await self._room.wait()
-        known = self._progress[row.backend]
-        self._progress[row.backend] = replace(
+        backend = rows[0].backend
+        known = self._progress[backend]
+        self._progress[backend] = replace(
             known,
-            done=known.done + 1,
-            failed=known.failed + (row.error is not None),
-            correct=known.correct + (row.predicted is not None and row.predicted == row.label),
+            done=known.done + len(rows),
+            failed=known.failed + sum(row.error is not None for row in rows),
+            correct=known.correct + sum(row.predicted is not None and row.predicted == row.label for row in rows),
         )
-        self._changed.add(row.backend)
-        self._rows.append(row)
+        self._changed.add(backend)
+        self._rows.extend(rows)
         if len(self._rows) >= COMMIT_ROWS:
             self._enough.set()
             if len(self._rows) >= MAX_WAITING:

@@ -53,34 +53,40 @@ class Reader:
         self._room = Room(max(max_bytes, max_image_bytes))
 
     async def each(
-        self, source: Source, tasks: Sequence[Task], concurrency: int, do: Callable[[Task, Found], Awaitable[None]]
+        self,
+        source: Source,
+        tasks: Sequence[Task],
+        concurrency: int,
+        do: Callable[[Sequence[tuple[Task, Found]]], Awaitable[None]],
+        together: int = 1,
     ) -> None:
-        """Do something with every image, so many at once."""
-        ready: asyncio.Queue[tuple[Task, Found] | None] = asyncio.Queue(READ_AHEAD)
+        """Do something with all images, so many calls at once, each with up to so many images together."""
+        ready: asyncio.Queue[Sequence[tuple[Task, Found]] | None] = asyncio.Queue(max(1, READ_AHEAD // together))
         left = deque(tasks)
         at_once = 1 if source.parallel > 1 else AT_ONCE
 
-        async def read() -> None:
+        async def read_on() -> None:
             while left:
                 await self._room.take(self._largest)  # nobody knows how large an image is before it is read
                 some = [left.popleft() for _ in range(min(at_once, len(left)))]
                 found = await asyncio.get_running_loop().run_in_executor(self._threads, _read, source, some, self._largest)
                 left.extendleft(reversed(some[len(found) :]))
                 self._room.give(self._largest - sum(map(_size, found)))
-                for task, data in zip(some, found, strict=False):
-                    await ready.put((task, data))
+                read = list(zip(some, found, strict=False))
+                for first in range(0, len(read), together):
+                    await ready.put(read[first : first + together])
 
         async def read_all() -> None:
             async with asyncio.TaskGroup() as readers:
                 for _ in range(source.parallel):
-                    readers.create_task(read())
+                    readers.create_task(read_on())
             for _ in range(concurrency):
                 await ready.put(None)
 
         async def work() -> None:
-            while (one := await ready.get()) is not None:
-                await do(*one)
-                self._room.give(_size(one[1]))
+            while (some := await ready.get()) is not None:
+                await do(some)
+                self._room.give(sum(_size(data) for _, data in some))
 
         async with asyncio.TaskGroup() as group:
             group.create_task(read_all())

@@ -2,15 +2,21 @@
 
 import json
 from collections.abc import Collection, Sequence
-from itertools import groupby
 
 import numpy as np
-from sqlalchemy import Connection, case, func, insert, select, tuple_, update
+from sqlalchemy import Connection, case, func, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from service.scoring.jobs import Job, Progress
 from service.scoring.rows import ALL, Chosen, Row
 from service.scoring.store import keep
 from service.scoring.tables import BACKENDS, ROWS
+
+NEW_ROWS = {
+    "sqlite": sqlite.insert(ROWS).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(ROWS).on_conflict_do_nothing(),
+}
+"""By dialect: rows that are there already stay as they are."""
 
 PAGE = 1000
 """Rows that are in memory at once, where all are gone through."""
@@ -24,11 +30,8 @@ def commit(
     Done twice it does no harm: a connection may break after the database has taken it. Raises `LostLease`.
     """
     cancel = keep(connection, job, owner, lease_s)
-    for backend, some in groupby(sorted(rows, key=lambda row: row.backend), key=lambda row: row.backend):
-        values = [_values(job, row) for row in some]
-        known = _known(connection, job, backend, [str(one["image"]) for one in values])
-        if new := [one for one in values if one["image"] not in known]:
-            connection.execute(insert(ROWS), new)
+    if rows:
+        connection.execute(NEW_ROWS[connection.dialect.name], [_values(job, row) for row in rows])
     for one in progress:
         name, labels = one.pinned.name, json.dumps(one.pinned.labels)
         counts = {"done": one.done, "failed": one.failed, "correct": one.correct, "seconds": one.seconds, "labels": labels}
@@ -96,11 +99,6 @@ def page(
         )
         for one in connection.execute(query)
     ]
-
-
-def _known(connection: Connection, job: str, backend: str, images: Sequence[str]) -> set[str]:
-    query = select(ROWS.c.image).where(ROWS.c.job == job, ROWS.c.backend == backend, ROWS.c.image.in_(images))
-    return set(connection.execute(query).scalars())
 
 
 def _values(job: str, row: Row) -> dict[str, object]:

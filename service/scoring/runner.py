@@ -93,8 +93,8 @@ class Run:
                 running = await stack.enter_async_context(pin)
             except Exception as exc:  # noqa: BLE001  # it can't be had any more: every image says so, and the others go on
                 log.warning("a job's backend is gone", extra={"job": self._job.id, "backend": pinned.name, "reason": str(exc)})
-                for task in tasks:
-                    await self._ledger.add(failed_row(task, pinned, machinery.code_of(exc), str(exc)))
+                for task in tasks:  # one by one: there is a bound on those that wait for the database
+                    await self._ledger.add([failed_row(task, pinned, machinery.code_of(exc), str(exc))])
                 return
             if machinery.elsewhere is not None:
                 work = machinery.elsewhere(self._job, pinned, running, self._ledger)

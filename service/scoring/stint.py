@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
@@ -49,8 +48,8 @@ class Notes(Protocol):
         """A remote backend's labels are known from its first answer."""
         ...
 
-    async def add(self, row: Row) -> None:
-        """Take a row."""
+    async def add(self, rows: Sequence[Row]) -> None:
+        """Take some rows."""
         ...
 
 
@@ -80,41 +79,42 @@ class Stint:
 
     async def run(self, tasks: Sequence[Task]) -> None:
         """Make the rows of these images."""
-        concurrency = self._concurrency()
+        concurrency, together = self._concurrency()
         if not self._running.backend.remote:
             await self._warm_up(tasks[: self._options.warmup], concurrency)
         self._last_answer = time.perf_counter()
         self._ledger.begin(self._pinned.name)
         try:
-            await self._reader.each(self._source, tasks, concurrency, self._score)
+            await self._reader.each(self._source, tasks, concurrency, self._score, together)
         finally:
             self._ledger.end(self._pinned.name)
 
-    def _concurrency(self) -> int:
+    def _concurrency(self) -> tuple[int, int]:
+        """Calls of the pipeline side by side, and images of each: as many as a lane takes, if every lane has some even so."""
         if self._options.mode == "latency":
-            return 1
+            return 1, 1
         backend = self._running.backend
         room = max(1, self._running.admission.max_queue // 2)
         useful = 2 * backend.max_in_flight * backend.max_batch_size
-        return min(room, self._options.concurrency or max(2, min(MAX_CONCURRENCY, useful)))
+        images = min(room, self._options.concurrency or max(2, min(MAX_CONCURRENCY, useful)))
+        together = max(1, min(backend.max_batch_size, images // (2 * backend.max_in_flight)))
+        return images // together, together
 
     async def _warm_up(self, tasks: Sequence[Task], concurrency: int) -> None:
-        async def once(_task: Task, data: Found) -> None:
-            if isinstance(data, bytes):
-                with suppress(ParallaxError):
-                    await self._machinery.pipeline.classify_with(self._running, data, top=1, asker=self._asker)
+        async def once(found: Sequence[tuple[Task, Found]]) -> None:
+            images = [data for _, data in found if isinstance(data, bytes)]
+            await self._machinery.pipeline.classify_all(self._running, images, top=1, asker=self._asker)
 
         await self._reader.each(self._source, tasks, concurrency, once)
 
-    async def _score(self, task: Task, data: Found) -> None:
-        outcome = data if isinstance(data, ParallaxError) else await self._classify(data)
-        if isinstance(outcome, ParallaxError):
-            row = failed_row(task, self._pinned, self._machinery.code_of(outcome), str(outcome))
-        else:
-            row = self._row(task, outcome)
-        await self._ledger.add(row)
+    async def _score(self, found: Sequence[tuple[Task, Found]]) -> None:
+        classified = iter(await self._classify([data for _, data in found if isinstance(data, bytes)]))
+        outcomes = [next(classified) if isinstance(data, bytes) else data for _, data in found]
+        await self._ledger.add([self._row(task, outcome) for (task, _), outcome in zip(found, outcomes, strict=True)])
 
-    def _row(self, task: Task, found: Prediction) -> Row:
+    def _row(self, task: Task, found: Prediction | ParallaxError) -> Row:
+        if isinstance(found, ParallaxError):
+            return failed_row(task, self._pinned, self._machinery.code_of(found), str(found))
         if not self._pinned.labels:
             self._pinned = replace(self._pinned, labels=found.backend.labels)
             self._ledger.learn(self._pinned.name, found.backend.labels)
@@ -123,24 +123,27 @@ class Stint:
             return failed_row(task, self._pinned, self._machinery.code_of(gone), str(gone))
         return _row(task, self._pinned, found)
 
-    async def _classify(self, data: bytes) -> Prediction | ParallaxError:
-        """Try until the backend takes it; one that takes nothing for long enough is left alone."""
+    async def _classify(self, images: Sequence[bytes]) -> list[Prediction | ParallaxError]:
+        """Try until the backend takes them; one that takes nothing for long enough is left alone."""
+        outcomes = await self._machinery.pipeline.classify_all(self._running, images, top=1, asker=self._asker)
         pause = MIN_PAUSE_S
         while True:
-            try:
-                found = await self._machinery.pipeline.classify_with(self._running, data, top=1, asker=self._asker)
-            except BudgetSpent as exc:
-                return exc
-            except Overloaded as exc:
-                if time.perf_counter() - self._last_answer > PATIENCE_S:
-                    return exc
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, MAX_PAUSE_S)
-            except ParallaxError as exc:
-                return exc
-            else:
-                self._last_answer = time.perf_counter()
-                return found
+            now = time.perf_counter()
+            if any(isinstance(one, Prediction) for one in outcomes):
+                self._last_answer = now
+            refused = [place for place, one in enumerate(outcomes) if _comes_again(one)]
+            if not refused or now - self._last_answer > PATIENCE_S:
+                return outcomes
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, MAX_PAUSE_S)
+            left = [images[place] for place in refused]
+            again = await self._machinery.pipeline.classify_all(self._running, left, top=1, asker=self._asker)
+            for place, one in zip(refused, again, strict=True):
+                outcomes[place] = one
+
+
+def _comes_again(outcome: Prediction | ParallaxError) -> bool:
+    return isinstance(outcome, Overloaded) and not isinstance(outcome, BudgetSpent)
 
 
 def failed_row(task: Task, pinned: Identity, code: str, detail: str) -> Row:

@@ -1,9 +1,10 @@
 """A job's rows to its results: `models.scoring` judges; this says what it needs to know of the backends and of the run."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 from models import machine
 from models.errors import ModelError
@@ -20,6 +21,8 @@ from service.scoring.library import UPLOADED
 from service.scoring.rows import Row
 from service.tuning import CUDA_PROVIDER
 
+Judge: TypeAlias = Callable[[Sequence[Row], Sequence[BackendFacts], RunFacts], Scoring]
+
 
 class Summary:
     """Judges jobs. Calling it blocks for some seconds: scikit-learn is loaded, and every row looked at."""
@@ -32,21 +35,24 @@ class Summary:
         usd_per_hour: float | None = None,
         where: str | None = None,
         machines: int = 1,
+        judge: Judge = measure,
     ) -> None:
         """`cpus`: what an hour of this service takes of a machine. `usd_per_hour`: what that costs, whatever the list says.
 
         `where`: in words, the machines that work; None: this one does. `machines`: how many they are, each at that price.
+        `judge`: does the mathematics.
         """
         self._repository = repository
         self._registry = registry
         self._cpus = cpus
         self._pricing = Pricing(cpus, usd_per_hour, machines)
         self._where = where
+        self._judge = judge
 
     def __call__(self, job: Job, rows: Sequence[Row]) -> Scoring:
         """What a job found out, by its rows and by what was noted of it: the same whenever, and wherever, this is asked."""
         words = _words(job.options.label_map)
-        return measure(rows, [_facts(one, words) for one in job.backends], _run(job))
+        return self._judge(rows, [_facts(one, words) for one in job.backends], _run(job))
 
     def machine(self, job: Job) -> str:
         """In words, what works on a job. Blocks."""

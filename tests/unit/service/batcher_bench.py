@@ -3,10 +3,10 @@
 import asyncio
 import gc
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeAlias
 from unittest import mock
 
 from service import batching
@@ -75,8 +75,10 @@ class Caller:
 
     item: int
     deadline: float | None
-    task: "asyncio.Task[str]"
+    task: "asyncio.Task[list[str | Exception]]"
     arrived: float
+    together: list["Caller"] = field(default_factory=list)
+    """All that one task waits for, this one among them."""
     taken: bool = False
     expected: "str | type[BaseException] | BaseException | None" = None
 
@@ -91,7 +93,21 @@ class Caller:
         if self.task.cancelled():
             return asyncio.CancelledError()
         error = self.task.exception()
-        return error or self.task.result()
+        return error or self.task.result()[self.together.index(self)]
+
+    @property
+    def due(self) -> "str | type[BaseException] | BaseException | None":
+        """What must be found now: of those who wait together nobody knows anything before all have their answer."""
+        return self.expected if all(one.expected is not None for one in self.together) else None
+
+    def cancel(self) -> None:
+        """End the wait, and with it that of all who wait together."""
+        self.task.cancel()
+        for one in self.together:
+            one.expected = asyncio.CancelledError
+
+
+Submit: TypeAlias = Callable[[Sequence[int], float | None], Coroutine[Any, Any, list[str | Exception]]]
 
 
 class Bench:
@@ -115,13 +131,16 @@ class Bench:
 
     def submit(self, deadline: float | None = None, *, turn: bool = True) -> Caller:
         """A new caller; `deadline` in seconds from now."""
-        limit = None if deadline is None else self.loop.now + deadline
-        number = len(self.callers)
-        caller = Caller(number, limit, self.loop.create_task(self.batcher.submit(number, limit)), self.loop.now)
-        self.callers.append(caller)
+        (caller,) = self._came(1, deadline, self._alone)
         if turn:
             self.loop.turn()
         return caller
+
+    def submit_all(self, count: int, deadline: float | None = None) -> list[Caller]:
+        """New callers for whom one task waits."""
+        callers = self._came(count, deadline, self.batcher.submit_all)
+        self.loop.turn()
+        return callers
 
     def close_batcher(self) -> "asyncio.Task[None]":
         task = self.loop.create_task(self.batcher.close())
@@ -138,6 +157,19 @@ class Bench:
         self.loop.turn()
         self._clock.stop()
         assert self.loop.end() == []
+
+    async def _alone(self, items: Sequence[int], deadline: float | None) -> list[str | Exception]:
+        (item,) = items
+        return [await self.batcher.submit(item, deadline)]
+
+    def _came(self, count: int, deadline: float | None, submit: Submit) -> list[Caller]:
+        limit = None if deadline is None else self.loop.now + deadline
+        numbers = range(len(self.callers), len(self.callers) + count)
+        task = self.loop.create_task(submit(numbers, limit))
+        together: list[Caller] = []
+        together += [Caller(number, limit, task, self.loop.now, together) for number in numbers]
+        self.callers += together
+        return together
 
     def _infer(self, items: Sequence[int]) -> "asyncio.Future[Sequence[str]]":
         running = Running(items, self.loop.create_future())

@@ -1,7 +1,7 @@
 """Permits: none is lost, none is given twice, and who is refused is told when to come back."""
 
 import asyncio
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 from hypothesis import given
@@ -101,6 +101,31 @@ def test_who_holds_fewer_places_is_never_refused_where_who_holds_more_is_let_in(
             if caller in welcome:
                 stack.enter_context(admission.permit(caller))
                 held[caller] += 1
+
+
+@given(max_queue=st.integers(1, 60), before=st.integers(0, 60), places=st.integers(1, 20))
+def test_several_places_are_given_where_one_by_one_they_would_be_and_come_back_together(
+    max_queue: int, before: int, places: int
+) -> None:
+    together, single = Admission(max_queue, lambda: 0.0), Admission(max_queue, lambda: 0.0)
+    with ExitStack() as stack:
+        for admission in (together, single):
+            for _ in range(before):
+                with suppress(QueueFull):
+                    stack.enter_context(admission.permit("it"))
+        inside = single.held
+        got = 0
+        for _ in range(places):
+            with suppress(QueueFull):
+                stack.enter_context(single.permit("it"))
+                got += 1
+        try:
+            with together.permit("it", places=places):
+                assert together.held == inside + places
+            assert got == places
+        except QueueFull:
+            assert got < places
+        assert together.held == inside
 
 
 def test_who_has_too_many_places_is_told_so_and_gets_another_when_one_is_done() -> None:

@@ -42,22 +42,22 @@ class Schedules(RuleBasedStateMachine):
         bench = self.bench = Bench(size=size, places=places, max_wait=max_wait, on_batch=listen)
         self.loop = bench.loop
 
-    @rule(deadline=st.none() | st.integers(0, 8), count=st.integers(1, 3))
-    def submit(self, deadline: int | None, count: int) -> None:
-        for _ in range(count):
-            caller = self.bench.submit(deadline)
-            if self.closing:
-                caller.expected = Closing
-            elif deadline == 0:
-                caller.expected = DeadlineExceeded
+    @rule(deadline=st.none() | st.integers(0, 8), count=st.integers(1, 3), together=st.booleans())
+    def submit(self, deadline: int | None, count: int, together: bool) -> None:
+        for _ in range(1 if together else count):
+            callers = self.bench.submit_all(count, deadline) if together else [self.bench.submit(deadline)]
+            for caller in callers:
+                if self.closing:
+                    caller.expected = Closing
+                elif deadline == 0:
+                    caller.expected = DeadlineExceeded
             self._settle()
 
     @rule(data=st.data())
     @precondition(lambda self: any(not caller.task.done() for caller in self.bench.callers))
     def cancel(self, data: st.DataObject) -> None:
         caller = data.draw(st.sampled_from([caller for caller in self.bench.callers if not caller.task.done()]))
-        caller.task.cancel()
-        caller.expected = asyncio.CancelledError
+        caller.cancel()
         self._settle()
 
     @rule(data=st.data(), how=st.sampled_from(ENDINGS), leaves=st.booleans())
@@ -65,13 +65,11 @@ class Schedules(RuleBasedStateMachine):
     def end_batch(self, data: st.DataObject, how: Ending, leaves: bool) -> None:
         running = data.draw(st.sampled_from(self.bench.running))
         callers = [self.bench.callers[item] for item in running.items]
-        if leaves:  # in the very moment in which the batch ends
-            callers[0].task.cancel()
-            callers[0].expected = callers[0].expected or asyncio.CancelledError
+        if leaves and not callers[0].task.done():  # in the very moment in which the batch ends
+            callers[0].cancel()
         waiting = [caller for caller in self.bench.callers if caller.pending]
         if leaves and waiting:
-            waiting[0].task.cancel()
-            waiting[0].expected = asyncio.CancelledError
+            waiting[0].cancel()
         outcome = self._end(running, how)
         for caller in callers:
             caller.expected = caller.expected or outcome or f"result {caller.item}"
@@ -141,12 +139,12 @@ class Schedules(RuleBasedStateMachine):
     @invariant()
     def everyone_has_the_answer_that_is_theirs_and_nobody_has_one_too_early(self) -> None:
         for caller in self.bench.callers:
-            if isinstance(caller.expected, type):
-                assert type(caller.found) is caller.expected, caller
-            elif isinstance(caller.expected, BaseException):
-                assert caller.found is caller.expected, caller
+            if isinstance(caller.due, type):
+                assert type(caller.found) is caller.due, caller
+            elif isinstance(caller.due, BaseException):
+                assert caller.found is caller.due, caller
             else:
-                assert caller.found == caller.expected, caller
+                assert caller.found == caller.due, caller
 
     @invariant()
     def no_bound_is_passed(self) -> None:

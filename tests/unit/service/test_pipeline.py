@@ -16,7 +16,7 @@ from service.activity import Activity
 from service.backends.base import Candidate, TooBig
 from service.decoding import Decoder
 from service.domain import Inferred, Prediction
-from service.errors import BackendFailed, DeadlineExceeded, QueueFull, UnknownBackend
+from service.errors import BackendFailed, Closing, DeadlineExceeded, QueueFull, UnknownBackend
 from service.pipeline import Asker, Pipeline
 from service.registry import Registry
 from service.running import Running
@@ -212,3 +212,34 @@ async def test_a_comparison_tells_each_backends_own_result_or_error(service: Ser
     everyone = await service.pipeline.compare(encoded())
     assert [(name, type(result)) for name, result in everyone] == [("a", Prediction), ("b", Prediction)]
     assert isinstance(service.running.backend, Fake)
+
+
+async def test_images_that_are_handed_over_together_have_each_its_own_outcome(service: Service) -> None:
+    fake, running = fake_of(service.registry), service.running
+    fake.decodes = True
+    outcomes: dict[bytes, Inferred | Exception] = {
+        b"right": Inferred(np.array([0.2, 0.8], np.float32), 0.25, 0.5),
+        plain(0): TooBig(),
+        b"none": UnsupportedImage("no image"),
+        b"broken": RuntimeError("a kernel"),
+    }
+
+    async def infer(batch: Sequence[Any]) -> Sequence[Inferred | Exception]:
+        return [outcomes[item] if isinstance(item, bytes) else outcomes[b"right"] for item in batch]
+
+    running.batcher._infer = infer
+    found = await service.pipeline.classify_all(running, list(outcomes), top=1)
+    assert [type(one) for one in found] == [Prediction, Prediction, UnsupportedImage, BackendFailed]
+    assert (running.counters.answered, running.counters.failed, service.count("total")) == (2, 1, 2)
+    assert running.admission.held == 0
+    assert await service.pipeline.classify_all(running, []) == []
+
+
+async def test_images_that_find_no_room_together_are_all_refused_and_none_stays_inside(service: Service) -> None:
+    fake_of(service.registry).decodes = True
+    refused = await service.pipeline.classify_all(service.running, [plain(0)] * 13)
+    assert {type(one) for one in refused} == {QueueFull}
+    assert len(refused) == service.running.counters.refused == 13
+    await service.running.batcher.close()
+    assert {type(one) for one in await service.pipeline.classify_all(service.running, [plain(0)] * 2)} == {Closing}
+    assert service.running.admission.held == 0

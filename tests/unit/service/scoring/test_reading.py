@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -58,27 +58,36 @@ def threads() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-async def gone_through(source: Made, sizes: list[int], reader: Reader, concurrency: int = 3) -> dict[str, Found]:
+async def gone_through(
+    source: Made, lengths: list[int], reader: Reader, concurrency: int = 3, together: int = 1
+) -> dict[str, Found]:
     seen: dict[str, Found] = {}
+    sizes: set[int] = set()
     often: Counter[str] = Counter()
 
-    async def do(task: Task, data: Found) -> None:
+    async def do(found: Sequence[tuple[Task, Found]]) -> None:
         await asyncio.sleep(0)
-        often[task.image] += 1
-        seen[task.image] = data
-        source.drop(data)
+        sizes.add(len(found))
+        for task, data in found:
+            often[task.image] += 1
+            seen[task.image] = data
+            source.drop(data)
 
-    tasks = [Task(f"{size}-{number}" if size >= 0 else f"{size}", None) for number, size in enumerate(sizes)]
-    await reader.each(source, tasks, concurrency, do)
+    tasks = [Task(f"{size}-{number}" if size >= 0 else f"{size}", None) for number, size in enumerate(lengths)]
+    await reader.each(source, tasks, concurrency, do, together)
     assert often == dict.fromkeys((task.image for task in tasks), 1)
+    assert max(sizes) <= together
     return seen
 
 
 @pytest.mark.parametrize("parallel", [1, 4])
 @pytest.mark.parametrize("size", [1, 30, 99, 100])
-async def test_images_in_memory_have_a_bound_of_bytes(threads: ThreadPoolExecutor, parallel: int, size: int) -> None:
+@pytest.mark.parametrize("together", [1, 8])
+async def test_images_in_memory_have_a_bound_of_bytes(
+    threads: ThreadPoolExecutor, parallel: int, size: int, together: int
+) -> None:
     source = Made(parallel)
-    seen = await gone_through(source, [size] * 200, Reader(threads, LARGEST, 250))
+    seen = await gone_through(source, [size] * 200, Reader(threads, LARGEST, 250), together=together)
     assert {len(data) for data in seen.values() if isinstance(data, bytes)} == {size}
     assert source.held == 0
     assert source.most <= 250
@@ -112,7 +121,7 @@ async def test_slow_sources_are_read_side_by_side(threads: ThreadPoolExecutor) -
 
 
 async def test_whoever_fails_stops_the_reading(threads: ThreadPoolExecutor) -> None:
-    async def fail(_task: Task, _data: Found) -> None:
+    async def fail(_found: Sequence[tuple[Task, Found]]) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ExceptionGroup):

@@ -104,12 +104,12 @@ async def test_a_full_queue_is_waited_for(settings: Settings) -> None:
         admission = here.registry.get("a").admission
         permit, refused = admission.permit, 0
 
-        def some(caller: str = "", deadline: float | None = None) -> Permit:
+        def some(caller: str = "", deadline: float | None = None, places: int = 1) -> Permit:
             nonlocal refused
             refused += 1
             if refused % 3:
                 raise QueueFull("full", 1)
-            return permit(caller, deadline)
+            return permit(caller, deadline, places)
 
         admission.permit = some  # type: ignore[method-assign]
         job = await here.ended(await here.hand_in(dataset="set", backends=["a"]))
@@ -121,7 +121,7 @@ async def test_a_backend_that_refuses_for_long_is_not_waited_for(settings: Setti
     monkeypatch.setattr(stint, "PATIENCE_S", 0.05)
     async with office(settings) as here:
 
-        def none(caller: str = "", deadline: float | None = None) -> Permit:
+        def none(caller: str = "", deadline: float | None = None, places: int = 1) -> Permit:
             raise QueueFull("full", 1)
 
         here.registry.get("a").admission.permit = none  # type: ignore[method-assign]
