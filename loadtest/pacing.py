@@ -19,15 +19,21 @@ class Turn:
 
     due_s: float
     """In the curve's time."""
-    since: float
-    """From when it counts, by `time.perf_counter`: from its due time if it had to wait for a caller, else from now."""
+    due: float
+    """By `time.perf_counter`."""
+    waited: bool = False
+    """For a caller: nobody was free when it fell due."""
+
+    def counts_from(self, began: float) -> float:
+        """From when its latency counts, if it was sent at `began`: from its due time if it had to wait for a caller."""
+        return self.due if self.waited else began
 
 
 class Pacer:
     """The due times of one kind of requests in one process."""
 
     def __init__(self, dues: Iterator[float], late: Callable[[float, float], None]) -> None:
-        """`late(due_s, ms)` is told by how much locust itself was late for each request."""
+        """`late(due_s, ms)` is told by how much locust itself was late for each request that nobody was free for."""
         self._dues = dues
         self._late = late
         self._line: deque[Turn] = deque()
@@ -41,12 +47,11 @@ class Pacer:
             due = zero + due_s
             if (wait := due - time.perf_counter()) > 0:
                 gevent.sleep(wait)
-            now = time.perf_counter()
-            self._late(due_s, 1000 * max(0.0, now - due))
             if self._free:
-                self._free.pop().set(Turn(due_s, now))
+                self._free.pop().set(Turn(due_s, due))
             else:
-                self._line.append(Turn(due_s, due))
+                self._late(due_s, 1000 * max(0.0, time.perf_counter() - due))
+                self._line.append(Turn(due_s, due, waited=True))
         self._over = True
         while self._free:
             self._free.pop().set(None)

@@ -83,6 +83,8 @@ class Session:
         if not self._counts(turn.due_s):
             return
         tally, step = self._tally(kind), self._step(turn.due_s)
+        if self.plan.rate is not None and not turn.waited:
+            self._late(turn.due_s, 1000 * max(0.0, began - turn.due))  # it counts from `began`: locust's part is told here
         if fate == "shed":
             tally.shed += 1
             step.shed += 1
@@ -93,7 +95,7 @@ class Session:
             return
         tally.ok += 1
         step.ok += 1
-        took, reply = 1000 * (ended - turn.since), 1000 * (ended - began)
+        took, reply = 1000 * (ended - turn.counts_from(began)), 1000 * (ended - began)
         tally.took.add(took)
         step.took.add(took)
         tally.reply.add(reply)

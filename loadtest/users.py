@@ -17,6 +17,7 @@ from loadtest.pacing import Turn
 from loadtest.plan import Kind
 from loadtest.reply_headers import read_server_timing, wait_for
 from loadtest.session import Session
+from loadtest.wire_clock import WireClock
 
 POLL_S = (0.05, 1.0)
 """How often a scoring job is looked at: often at first, rarely in the end."""
@@ -42,6 +43,7 @@ class Caller(FastHttpUser):
         key = read_key()
         self._headers = {self.key_header: key} if key else {}
         self.client.client.cookiejar = None  # no cookies, whose upkeep would take as long as all else here
+        self._clock = WireClock(self.client.client.clientpool.get_client(str(self.client.base_url)))
 
     @task
     def call(self) -> None:
@@ -54,20 +56,20 @@ class Caller(FastHttpUser):
 
     def play(self, ask: Ask, turn: Turn) -> None:
         """Send one request and record it."""
-        began = time.perf_counter()
-        fate, ended, reply = self.post(ask, turn)
+        fate, (began, ended), reply = self.post(ask, turn)
         stages = read_server_timing(reply.get("server-timing", ""))
         self.session.answered(self.kind, turn, fate, began=began, ended=ended, stages=stages)
         if fate == "shed" and self.session.plan.rate is None:
             gevent.sleep(wait_for(reply.get("retry-after", "")))  # in an open loop others come all the same
 
-    def post(self, ask: Ask, turn: Turn) -> tuple[str, float, Mapping[str, str]]:
-        """Send, and return what became of it, when, and the reply's headers. Locust's own statistics count alike."""
+    def post(self, ask: Ask, turn: Turn) -> tuple[str, tuple[float, float], Mapping[str, str]]:
+        """Send, and return what became of it, from when to when, and the reply's headers. Locust's own statistics count alike."""
         headers = {**HEADERS, **ask.headers, **self._headers}
         body: Any = ask.body  # bytes are sent as they are, whatever locust's annotation says
+        began = time.perf_counter()
         with self.client.post(ask.path, data=body, headers=headers, name=self.kind, catch_response=True) as reply:
-            ended = time.perf_counter()  # before anything is done about the reply
-            reply.request_meta["response_time"] = 1000 * (ended - turn.since)
+            began, ended = self._clock.between(began, time.perf_counter())
+            reply.request_meta["response_time"] = 1000 * (ended - turn.counts_from(began))
             if not reply.status_code:
                 fate = f"no reply: {type(reply.error).__name__}"
             else:
@@ -77,7 +79,7 @@ class Caller(FastHttpUser):
                 reply.success()
             else:
                 reply.failure(fate)
-            return fate, ended, reply.headers or {}
+            return fate, (began, ended), reply.headers or {}
 
 
 class Classify(Caller):
@@ -111,8 +113,7 @@ class Scoring(Caller):
     kind = "scoring"
 
     def play(self, ask: Ask, turn: Turn) -> None:
-        began = time.perf_counter()
-        fate, _, _ = self.post(ask, turn)
+        fate, (began, _), _ = self.post(ask, turn)
         if fate == "ok":
             fate = self._follow(f"/v1/scorings/{json.loads(self.body)['id']}")
         self.session.answered(self.kind, turn, fate, began=began, ended=time.perf_counter(), stages={})

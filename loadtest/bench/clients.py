@@ -47,7 +47,7 @@ def clients(stage: Stage, rate: float, seconds: int, rounds: int, tell: Callable
     ratio = median(ours) / median(theirs)
     notes = [
         f"Medians of the rounds' p50: locust {median(ours):.2f} ms, wrk {median(theirs):.2f} ms: {ratio - 1:+.0%}.",
-        "wrk counts from when it sends; locust from when a request is handed to a free caller, else from when it fell due.",
+        "Both count from when a request goes out; locust from when it fell due, if no caller was free then.",
     ]
     return Sheet(
         f"Two clients at {rate:g} requests/s, {name}", ("client", "requests/s", "p50 ms", "p99 ms", "in doubt"), rows, notes
