@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from loadtest.bench.images import big_jpeg
 from loadtest.bench.jobs import Outcome, Request, Stream
 from loadtest.bench.report import Sheet
+from loadtest.bench.scoring import scoring
 from loadtest.bench.stage import Stage, figures, ok
 from loadtest.bench.swap import swap
 from loadtest.bench.wire import post
@@ -108,6 +109,11 @@ def _lag(outcome: Outcome) -> str:
     return f"{outcome.lag_ms:.1f}"
 
 
-SCENARIOS: Mapping[str, Callable[[Stage], Sheet]] = {"swap": swap, "neighbours": neighbours, "overload": overload}
+SCENARIOS: Mapping[str, Callable[[Stage], Sheet]] = {
+    "swap": swap,
+    "neighbours": neighbours,
+    "scoring": scoring,
+    "overload": overload,
+}
 OPTIONS: Mapping[str, Mapping[str, bool]] = {"overload": {"keyed": True, "apart": True}}
 """Of `open_stage`, for those that need any."""

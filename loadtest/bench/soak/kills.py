@@ -8,9 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from loadtest.bench.beside import Beside
 from loadtest.bench.contenders import start_cloud
 from loadtest.bench.processes import PROC, BenchError, Server, tree
-from loadtest.bench.soak.beside import Beside
 from loadtest.bench.soak.plan import Plan
 
 EXCUSED_S = 1.0

@@ -4,8 +4,8 @@ import time
 from contextlib import suppress
 from statistics import median
 
+from loadtest.bench.beside import Beside
 from loadtest.bench.processes import resident_mb, tree
-from loadtest.bench.soak.beside import Beside
 
 
 class Memory(Beside):
@@ -25,7 +25,7 @@ class Memory(Beside):
 
     def step(self) -> None:
         pids = tree(self._pid)
-        if len(pids) != self._whole:
+        if len(pids) < self._whole:
             return
         with suppress(FileNotFoundError):  # it ended just now
             self._samples.append((time.monotonic() - self._began, resident_mb(pids)))

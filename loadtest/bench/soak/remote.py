@@ -4,8 +4,8 @@ import time
 
 import httpx
 
+from loadtest.bench.beside import Beside
 from loadtest.bench.cloud import PROBABILITIES
-from loadtest.bench.soak.beside import Beside
 from loadtest.bench.soak.kills import Cloud, Kills
 from loadtest.bench.soak.plan import Plan
 

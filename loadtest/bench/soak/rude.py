@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loadtest.asks import grey_png
+from loadtest.bench.beside import Beside
 from loadtest.bench.images import big_jpeg
 from loadtest.bench.replies import Reply, ReplyReader
-from loadtest.bench.soak.beside import Beside
 from loadtest.bench.soak.kills import Kills
 from loadtest.bench.wire import post
 

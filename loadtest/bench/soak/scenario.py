@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from loadtest.bench.beside import Beside
 from loadtest.bench.cloud import KEY, NAME, PROJECT
 from loadtest.bench.contenders import free_port
 from loadtest.bench.deployer import Deployer
@@ -19,7 +20,6 @@ from loadtest.bench.jobs import Outcome, Stream
 from loadtest.bench.noise import noise_between, read_clocks
 from loadtest.bench.processes import BenchError, Server, cpu_seconds, tree, wait_until
 from loadtest.bench.report import Sheet
-from loadtest.bench.soak.beside import Beside
 from loadtest.bench.soak.kills import Cloud, Killer, Kills
 from loadtest.bench.soak.memory import Memory
 from loadtest.bench.soak.plan import Plan

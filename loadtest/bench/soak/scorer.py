@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import httpx
 
 from loadtest.asks import ENDED
+from loadtest.bench.beside import Beside
 from loadtest.bench.images import Known
 from loadtest.bench.processes import BenchError
-from loadtest.bench.soak.beside import Beside
 from loadtest.bench.soak.kills import Kills
 from loadtest.bench.soak.plan import Plan
 

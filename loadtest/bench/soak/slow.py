@@ -6,8 +6,8 @@ import time
 from collections import Counter
 from contextlib import suppress
 
+from loadtest.bench.beside import Beside
 from loadtest.bench.replies import ReplyReader
-from loadtest.bench.soak.beside import Beside
 from loadtest.bench.soak.kills import Kills
 from loadtest.bench.soak.rude import COME_BACK
 from service.api.wire import HEADERS_S

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from loadtest.bench import stage
+from loadtest.bench.beside import Beside
 from loadtest.bench.images import Known
 from loadtest.bench.soak import kills, slow
-from loadtest.bench.soak.beside import Beside
 from loadtest.bench.soak.kills import Kills, listeners, workers_of
 from loadtest.bench.soak.plan import Plan
 from loadtest.bench.soak.rude import Rude, RudeCallers, kinds_of
