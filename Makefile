@@ -4,6 +4,7 @@ DEVICE ?= $(PARALLAX_DEVICE)
 ifneq ($(DEVICE),)
 export PARALLAX_DEVICE := $(DEVICE)
 endif
+URL ?= $(if $(PARALLAX_PORT),http://127.0.0.1:$(PARALLAX_PORT))
 SERVE_ROLE := $(if $(filter cuda,$(DEVICE)),serve-gpu,serve-cpu)
 
 .PHONY: help serve test bench loadtest check format openapi readme chart lock train-env train mlflow-ui gpu-check clean
