@@ -39,6 +39,10 @@ class Runs(Beside):
         self._follow(first.json()["id"])
         self.rows = 0
 
+    def stop(self) -> None:
+        super().stop()
+        self._client.close()
+
     def step(self) -> None:
         self.rows += self._follow(self._client.post("/v1/scorings", json=self._asked).raise_for_status().json()["id"])
 
