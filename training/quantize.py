@@ -15,6 +15,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from models.metadata import INPUT_NAME
+from training.bias import correct_biases
 from training.graphs import WEIGHTED, read_graph, tail, write_graph
 
 CALIBRATION_BATCH = 8
@@ -27,7 +28,8 @@ def to_int8(source: Path, target: Path, images: npt.NDArray[np.uint8], *, float_
 
     Activations are uint8 and weights int8, a scale for each channel, in 7 bits: a processor without VNNI adds pairs of products
     in 16 bits, where full weights overflow (255 x 127 x 2) and those of 7 bits don't (255 x 64 x 2). So answers are the same on
-    every processor. `float_layers`: so many layers at the input stay in float.
+    every processor. What rounding adds to the layers' means is taken back (`bias`). `float_layers`: so many layers at the input
+    stay in float.
     """
     with TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
@@ -50,7 +52,8 @@ def to_int8(source: Path, target: Path, images: npt.NDArray[np.uint8], *, float_
                 op_types_to_quantize=sorted(set(QDQRegistry) - LEFT_IN_FLOAT),
                 nodes_to_exclude=[*_front(model.graph, float_layers), *(node.name for node in tail(model.graph))],
             )
-        model = onnx.load(quantized)
+        exact, model = onnx.load(prepared), onnx.load(quantized)
+        correct_biases(exact, model, images)
         _keep_logits(model.graph)
         write_graph(model, target)
 
