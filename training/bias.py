@@ -37,6 +37,8 @@ def correct_biases(exact: onnx.ModelProto, quantized: onnx.ModelProto, images: n
     images = images[:IMAGES]
     names = {node.name: node.output[0] for node in exact.graph.node if node.op_type in BIASED}
     layers = [node for node in quantized.graph.node if node.name in names and len(node.input) > BIAS and node.input[BIAS]]
+    if not layers:
+        return
     goals = _means(exact, [names[node.name] for node in layers], images, ALL_BATCH)
     for layer in layers:
         _give_its_own(quantized.graph, layer)
