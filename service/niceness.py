@@ -5,8 +5,9 @@ import sys
 import threading
 from contextlib import suppress
 
-LOADING = 10
-"""Steps down in the scheduler's favour for who loads a new version: a tenth of an ordinary thread's share in a full house."""
+NOT_URGENT = 10
+"""Steps down in the scheduler's favour for who loads a new version, or judges a scoring run: a tenth of an ordinary thread's
+share in a full house."""
 
 BIG_IMAGES = 4
 """For who decodes big images: four tenths, since somebody waits for them."""

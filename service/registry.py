@@ -13,7 +13,7 @@ from models.errors import ModelError
 from service.backends.base import Backend, Candidate
 from service.domain import Identity
 from service.errors import ConfigurationError, NotReady, UnknownBackend, UnknownVersion
-from service.niceness import LOADING, step_back
+from service.niceness import NOT_URGENT, step_back
 from service.running import OnBatch, Running
 from service.settings import Settings
 
@@ -40,7 +40,7 @@ class Registry:
         self._failures: dict[str, list[Failure]] = {}
         self._retiring: dict[asyncio.Task[None], Running] = {}
         self._one_at_a_time = asyncio.Lock()
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader", initializer=step_back, initargs=(LOADING,))
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader", initializer=step_back, initargs=(NOT_URGENT,))
         self._default_given = "default_backend" in settings.model_fields_set
 
     @property

@@ -12,7 +12,7 @@ from service.activity import Activity
 from service.backends.base import Rival, Tunable
 from service.errors import Closing
 from service.lanes import Interrupted
-from service.niceness import LOADING, step_back
+from service.niceness import NOT_URGENT, step_back
 from service.plans import PlanBook
 from service.registry import Registry
 from service.running import Running
@@ -35,7 +35,7 @@ class Tuner:
         self._leads = leads
         self._known: WeakKeyDictionary[object, dict[Plan, float]] = WeakKeyDictionary()
         """Of a backend, or of a variant that does not serve."""
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="rival", initializer=step_back, initargs=(LOADING,))
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="rival", initializer=step_back, initargs=(NOT_URGENT,))
 
     async def run(self) -> None:
         """Tune whatever waits for it, until cancelled."""

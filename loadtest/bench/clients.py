@@ -44,9 +44,8 @@ def clients(stage: Stage, rate: float, seconds: int, rounds: int, tell: Callable
                 raise BenchError(f"wrk was not answered well: {paced.wrong_sample or dict(paced.statuses)}")
             theirs.append(ok(paced).p50)
             rows.append([f"wrk {number}", f"{paced.rate:,.1f}", f"{ok(paced).p50:.2f}", f"{ok(paced).p99:.2f}", ""])
-    ratio = median(
-        our / their for our, their in zip(ours, theirs, strict=True)
-    )  # a machine is faster in one round than in another
+    # Round by round, for a machine is faster in one than in another.
+    ratio = median(our / their for our, their in zip(ours, theirs, strict=True))
     notes = [
         f"p50, locust to wrk in the same round: {ratio - 1:+.0%}, the median of {rounds} rounds.",
         "Both count from when a request goes out; locust from when it fell due, if no caller was free then.",

@@ -6,7 +6,6 @@ writes the results.
 
 import base64
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +17,7 @@ from pydantic import BaseModel
 from models.scoring.facts import BackendFacts, RunFacts
 from models.scoring.measure import measure
 from models.scoring.results import Scoring
-from service.niceness import LOADING
+from service.niceness import NOT_URGENT, step_back
 from service.scoring.rows import Row
 
 HERE = Path(__file__).parents[2]
@@ -67,7 +66,7 @@ def _rows(lines: Iterable[bytes]) -> Iterator[Row]:
 
 def main() -> None:
     """What the process does."""
-    os.nice(LOADING)
+    step_back(NOT_URGENT)
     facts = _Facts.model_validate_json(sys.stdin.buffer.readline())
     sys.stdout.write(measure(_rows(sys.stdin.buffer), facts.backends, facts.run).model_dump_json())
 

@@ -12,7 +12,7 @@ from models.errors import ImageTooLarge, UnsupportedImage
 from models.imaging import Limits
 from service.backends.base import Candidate
 from service.decoding import BIG_PIXELS, SMALL_BYTES, SMALL_PIXELS, Decoder
-from service.niceness import BIG_IMAGES, LOADING, step_back
+from service.niceness import BIG_IMAGES, NOT_URGENT, step_back
 from service.registry import Registry
 from service.settings import load_settings
 from service.tuning import Plan
@@ -117,7 +117,7 @@ async def test_versions_are_loaded_by_a_thread_that_stands_back_but_start_where_
 
     registry = Registry(load_settings())
     await registry.open({"a": [Candidate("1", load)]})
-    assert seen == {"loaded": stepped_back(LOADING), "started": priority()}
+    assert seen == {"loaded": stepped_back(NOT_URGENT), "started": priority()}
     await registry.close()
 
 
