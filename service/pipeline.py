@@ -74,7 +74,7 @@ class Pipeline:
         except Unanswered:
             counters.failed += 1
             raise
-        return self._told(running, inferred, begun, top)
+        return self._told(running, inferred, time.perf_counter() - begun, top)
 
     async def classify_all(
         self, running: Running, images: Sequence[bytes], *, top: int = 3, asker: Asker = ANYBODY
@@ -99,8 +99,8 @@ class Pipeline:
             elif isinstance(one, Exception):
                 outcomes.append(problem := _said(running, one))
                 running.counters.failed += isinstance(problem, Unanswered)
-            else:
-                outcomes.append(self._told(running, one, begun, top))
+            else:  # each has its own end, whenever the last of them has its
+                outcomes.append(self._told(running, one, (one.inferred_at or time.perf_counter()) - begun, top))
         return outcomes
 
     async def compare(
@@ -123,10 +123,9 @@ class Pipeline:
         except ParallaxError as exc:
             return exc
 
-    def _told(self, running: Running, inferred: Inferred, begun: float, top: int) -> Prediction:
-        """The answer, which is counted."""
+    def _told(self, running: Running, inferred: Inferred, total: float, top: int) -> Prediction:
+        """The answer after `total` seconds, which is counted."""
         running.counters.answered += 1
-        total = time.perf_counter() - begun
         timings = Timings(max(0.0, total - inferred.decode - inferred.infer), inferred.decode, inferred.infer, total)
         identity = running.identity
         self._metrics.observe(identity, timings)

@@ -39,19 +39,19 @@ def correct_biases(exact: onnx.ModelProto, quantized: onnx.ModelProto, images: n
     layers = [node for node in quantized.graph.node if node.name in names and len(node.input) > BIAS and node.input[BIAS]]
     if not layers:
         return
-    goals = _means(exact, [names[node.name] for node in layers], images, ALL_BATCH)
+    means = _means(exact, [names[node.name] for node in layers], images, ALL_BATCH)
+    goals = dict(zip((node.name for node in layers), means, strict=True))
     for layer in layers:
         _give_its_own(quantized.graph, layer)
-    known = {layer.name for layer in layers}
     sort_nodes(quantized.graph)
-    layers = [node for node in quantized.graph.node if node.name in known]
+    layers = [node for node in quantized.graph.node if node.name in goals]
     constants = {tensor.name: tensor for tensor in quantized.graph.initializer}
     maker = {node.output[0]: node for node in quantized.graph.node}
     with bar("layers") as progress:
         advance = advance_bar(progress, "correct biases", len(layers))
-        for layer, goal in zip(layers, goals, strict=True):
+        for layer in layers:
             (mean,) = _means(quantized, [layer.output[0]], images, BATCH)
-            _add(constants, maker.get(layer.input[BIAS]), layer.input[BIAS], goal - mean)
+            _add(constants, maker.get(layer.input[BIAS]), layer.input[BIAS], goals[layer.name] - mean)
             advance()
 
 

@@ -11,6 +11,7 @@ from loadtest.asks import ENDED
 from loadtest.bench.beside import Beside
 from loadtest.bench.images import Known
 from loadtest.bench.jobs import Stream
+from loadtest.bench.processes import BenchError
 from loadtest.bench.report import Sheet
 from loadtest.bench.stage import Stage, figures, ok
 
@@ -54,6 +55,8 @@ class Runs(Beside):
         while True:
             found = self._client.get(f"/v1/scorings/{job}").raise_for_status().json()
             if found["state"] in ENDED:
+                if (found["state"], found["note"]) != ("succeeded", None):
+                    raise BenchError(f"the run ended as {found['state']}: {found['note']}")
                 return int(found["progress"]["done"])
             if self._over.is_set():
                 self._client.delete(f"/v1/scorings/{job}").raise_for_status()

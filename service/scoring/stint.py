@@ -98,6 +98,8 @@ class Stint:
         useful = 2 * backend.max_in_flight * backend.max_batch_size
         images = min(room, self._options.concurrency or max(2, min(MAX_CONCURRENCY, useful)))
         together = max(1, min(backend.max_batch_size, images // (2 * backend.max_in_flight)))
+        if self._source.parallel > 1:
+            together = 1  # its images come one by one, and none waits for another
         return images // together, together
 
     async def _warm_up(self, tasks: Sequence[Task], concurrency: int) -> None:
@@ -125,11 +127,11 @@ class Stint:
 
     async def _classify(self, images: Sequence[bytes]) -> list[Prediction | ParallaxError]:
         """Try until the backend takes them; one that takes nothing for long enough is left alone."""
-        outcomes = await self._machinery.pipeline.classify_all(self._running, images, top=1, asker=self._asker)
+        outcomes = newest = await self._machinery.pipeline.classify_all(self._running, images, top=1, asker=self._asker)
         pause = MIN_PAUSE_S
         while True:
             now = time.perf_counter()
-            if any(isinstance(one, Prediction) for one in outcomes):
+            if any(isinstance(one, Prediction) for one in newest):
                 self._last_answer = now
             refused = [place for place, one in enumerate(outcomes) if _comes_again(one)]
             if not refused or now - self._last_answer > PATIENCE_S:
@@ -137,8 +139,8 @@ class Stint:
             await asyncio.sleep(pause)
             pause = min(2 * pause, MAX_PAUSE_S)
             left = [images[place] for place in refused]
-            again = await self._machinery.pipeline.classify_all(self._running, left, top=1, asker=self._asker)
-            for place, one in zip(refused, again, strict=True):
+            newest = await self._machinery.pipeline.classify_all(self._running, left, top=1, asker=self._asker)
+            for place, one in zip(refused, newest, strict=True):
                 outcomes[place] = one
 
 

@@ -1,18 +1,22 @@
 """A job's way from its set to its rows, with stand-ins for backends."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from service.admission import Permit
-from service.domain import Inferred
+from service.domain import Inferred, Prediction
 from service.errors import DeadlineExceeded, KeyReused, QueueFull, UnknownBackend, UnmatchedLabels
+from service.pipeline import Asker
 from service.scoring import stint
+from service.scoring.options import Options
+from service.scoring.sources import FolderSource
 from service.settings import Settings
 from tests.support.databases import settings_for
-from tests.support.images import labelled, write_folder, write_zip
+from tests.support.images import labelled, plain, write_folder, write_zip
 from tests.unit.service.scoring.desks import office, until_async
 from tests.unit.service.stand_ins import candidate, fake_of, until
 
@@ -263,3 +267,32 @@ async def test_an_idempotency_key_makes_one_job_of_two_requests(settings: Settin
         with pytest.raises(KeyReused):
             await here.hand_in(dataset="set", key="k", limit=3)
         assert len(await here.desk.newest(10, None)) == 2
+
+
+async def test_an_image_that_is_always_refused_is_not_waited_for_because_its_neighbour_was_answered(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stint, "PATIENCE_S", 0.05)
+    async with office(settings) as here:
+        pipeline = here.desk._machinery.pipeline
+        answer = await pipeline.classify_with(here.registry.get("a"), plain(0), top=1)
+
+        async def first_alone(_running: object, images: list[bytes], **_more: object) -> list[object]:
+            refused = QueueFull("full", 1)
+            return [answer, refused] if len(images) == 2 else [refused]
+
+        monkeypatch.setattr(pipeline, "classify_all", first_alone)
+        running = here.registry.get("a")
+        one = stint.Stint(
+            here.desk._machinery,
+            Options(dataset="set"),
+            FolderSource(settings.datasets_dir or Path()),
+            cast("Any", None),
+            cast("Any", None),
+            running.identity,
+            running,
+            Asker(),
+        )
+        async with asyncio.timeout(10):
+            outcomes = await one._classify([plain(0), plain(255)])
+    assert [type(outcome) for outcome in outcomes] == [Prediction, QueueFull]
