@@ -46,6 +46,15 @@ def write(path: Path, spec: InputSpec, runs: Mapping[Precision, Run]) -> None:
     np.savez(path, allow_pickle=False, **arrays)
 
 
+def precisions(path: Path) -> set[str]:
+    """Whose scores a file holds, variants that left the version since among them. Raises `BrokenModel`."""
+    try:
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as golden:
+            return {name.removeprefix("scores_") for name in golden.files if name.startswith("scores_")}
+    except UNREADABLE as exc:
+        raise BrokenModel(f"{path.name} can't be read: {exc}") from exc
+
+
 def extend(path: Path, extended: Path, spec: InputSpec, runs: Mapping[Precision, Run]) -> None:
     """Write `extended`: what `path` holds, with the scores of further variants. Raises `BrokenModel`."""
     pixels = np.stack([imaging.load(data, spec) for data in images(path)])

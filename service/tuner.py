@@ -16,7 +16,7 @@ from service.niceness import NOT_URGENT, step_back
 from service.plans import PlanBook
 from service.registry import Registry
 from service.running import Running
-from service.tuning import Measured, Plan, choose, confirm, default_plan, search
+from service.tuning import Measured, Plan, choose, confirm, search
 
 log = logging.getLogger("parallax.tuner")
 
@@ -119,7 +119,7 @@ class Tuner:
         """Measure plans but for those that the owner's search knows from before it was interrupted, and choose one."""
         known = self._known.setdefault(owner, {})
         measured = await asyncio.to_thread(_measure, tunable, provider, known, stop)
-        default = tunable.fixed.apply(default_plan(provider, tunable.cpus))
+        default = tunable.fixed.apply(tunable.default)
         plan = choose(measured, default)
         if plan != default:
             plan = await asyncio.to_thread(confirm, plan, default, lambda one: tunable.measure(one, stop))

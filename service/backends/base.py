@@ -130,6 +130,11 @@ class Tunable(Protocol):
         ...
 
     @property
+    def default(self) -> Plan:
+        """What it starts on where nothing was measured."""
+        ...
+
+    @property
     def cpus(self) -> int:
         """Processors to plan for."""
         ...

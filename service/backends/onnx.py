@@ -12,10 +12,10 @@ from models.errors import BrokenModel, ModelError
 from models.metadata import ModelCard, Variant
 from models.repository import StoredModel
 from models.runtime import OnnxModel, runtime_of
-from service.backends.base import Rival, Tunable, Tuning
+from service.backends.base import Rival, Tunable, Tuning, TuningState
 from service.backends.devices import Device, cuda_missing
 from service.backends.inference import Inference, Item, Outcome
-from service.backends.variants import Choice, expected_speeds, fastest_first
+from service.backends.variants import Choice, asked_for, expected_speeds, fastest_first
 from service.domain import Identity
 from service.errors import BackendFailed, Closing, ConfigurationError
 from service.lanes import Lanes, throughput
@@ -25,6 +25,8 @@ from service.tuning import CUDA_PROVIDER, Plan, default_plan
 
 MEASURE_S = 0.2
 """How long a plan is tried."""
+TRIES = 3
+"""How often one image is timed at load, where others may be busy meanwhile."""
 
 PREFETCH_BELOW_S = 0.05
 """A lane finds its next image ready, instead of asking the event loop for it, if an image takes less than this: then what was
@@ -61,10 +63,11 @@ class OnnxBackend:
         self.identity = Identity(card.name, "onnx", card.version, variant.precision, model.provider, tuple(card.labels))
         self.cpus = device.cpus
         self.fixed = settings.fixed_plan(card.name)
-        self.plan = default_plan(model.provider, device.cpus)
+        self.plan = self.default
         self.plan_key = _plan_key(card, variant, model.provider)
-        self.tuning = Tuning("waiting", "default")
-        self.rivals = list(choice.rivals) if settings.tune == "auto" and not self.fixed.whole else []
+        self._untuned: TuningState = "off" if settings.tune == "off" or self.fixed.whole else "waiting"
+        self.tuning = Tuning(self._untuned, "default")
+        self.rivals = [] if self._untuned == "off" else list(choice.rivals)
         self._choice = choice
 
     @classmethod
@@ -78,7 +81,8 @@ class OnnxBackend:
         """
         card = stored.card
         here = {one.precision: speed for one in card.variants if (speed := book.speed(_plan_key(card, one, device.provider)))}
-        ranked = fastest_first(card, here, device.provider) if settings.precision == "auto" else [_asked_for(card, settings)]
+        asked = settings.precision
+        ranked = fastest_first(card, here, device.provider) if asked == "auto" else [asked_for(card, asked)]
         unknown = [one for one in ranked if book.find(_plan_key(card, one, device.provider)) is None]
         choice = Choice(expected_speeds(card, here, device.provider))
         for variant in ranked:
@@ -118,8 +122,8 @@ class OnnxBackend:
         if model.classes not in (None, len(card.labels)):
             raise BrokenModel(f"{variant.file} gives {model.classes} scores for {len(card.labels)} labels")
         golden.check(backend._golden, card.input, variant.precision, model.run, model.provider)
-        backend._seconds = inference.warm()
-        backend._threads_alone = backend._quickest_alone(inference)
+        backend._seconds = min(inference.warm() for _ in range(TRIES if backend.decodes else 1))
+        backend._threads_alone = backend._quickest_alone()
         backend._plan_from(book, inherited)
         return backend
 
@@ -127,6 +131,11 @@ class OnnxBackend:
     def tunable(self) -> Tunable:
         """Its plan is measured."""
         return self
+
+    @property
+    def default(self) -> Plan:
+        """Made of what one image takes."""
+        return default_plan(self.identity.provider, self.cpus, self._seconds)
 
     @property
     def decodes(self) -> bool:
@@ -200,9 +209,8 @@ class OnnxBackend:
 
     def measure(self, plan: Plan, stop: threading.Event) -> float:
         """Decode and infer a golden image over and over on as many threads as the plan has lanes."""
-        work = self._session(plan.threads).in_batches_of(
-            plan.batch_size
-        )  # its own: memory that a big batch took goes back with it
+        # A session of its own: memory that a big batch took goes back with it.
+        work = self._session(plan.threads).in_batches_of(plan.batch_size)
         item: Item = self._sample if self.decodes else self.prepare(self._sample)
         return throughput(work, [item] * plan.handover(self.identity.provider, self._seconds), plan.lanes, MEASURE_S, stop)
 
@@ -216,34 +224,26 @@ class OnnxBackend:
         (inference := Inference(model, self._card.input, self._limits)).warm()
         return inference
 
-    def _quickest_alone(self, inference: Inference) -> int:
+    def _quickest_alone(self) -> int:
         """Threads with which an image that is alone is quickest. Measured here, by who loads, at nobody's expense."""
         threads = min(self.cpus, ALONE_THREADS)
         if self.fixed.threads or not self.decodes or threads == 1:
             return 1
         alone = self._session(threads)
         golden.check(self._golden, self._card.input, self._precision, alone.model.run, alone.model.provider)
-        quick, usual = (min(session.warm() for _ in range(3)) for session in (alone, inference))
-        return threads if quick < ALONE_WORTH * usual else 1
+        quick = min(alone.warm() for _ in range(TRIES))
+        return threads if quick < ALONE_WORTH * self._seconds else 1
 
     def _plan_from(self, book: PlanBook, inherited: Plan | None) -> None:
         """Start on the best plan that is known. What is fixed holds in any case."""
-        kept = book.find(self.plan_key)
+        kept, self.plan = book.find(self.plan_key), self.default
         if kept is not None:
             self.plan, self.tuning = kept[0], Tuning("waiting" if self.rivals else "tuned", "kept", kept[1])
         elif inherited is not None:
-            self.plan, self.tuning = inherited, Tuning("waiting", "inherited")
+            self.plan, self.tuning = inherited, Tuning(self._untuned, "inherited")
         self.plan = self.fixed.apply(self.plan)
         if self.fixed.whole:
             self.tuning = Tuning("off", "settings")
-
-
-def _asked_for(card: ModelCard, settings: Settings) -> Variant:
-    asked = next((variant for variant in card.variants if variant.precision == settings.precision), None)
-    if asked is None:
-        has = ", ".join(variant.precision for variant in card.variants)
-        raise BrokenModel(f"PARALLAX_PRECISION={settings.precision}, but this version has only {has}")
-    return asked
 
 
 def _plan_key(card: ModelCard, variant: Variant, provider: str) -> Sequence[str]:

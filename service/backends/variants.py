@@ -66,3 +66,12 @@ def expected_speeds(card: ModelCard, here: Mapping[Precision, float], provider: 
         return dict(here)
     factor = here[both] / told[both] if both else 1.0
     return {precision: round(speed * factor, 1) for precision, speed in told.items()} | dict(here)
+
+
+def asked_for(card: ModelCard, precision: str) -> Variant:
+    """The variant of a precision. Raises `BrokenModel` if the version has none."""
+    asked = next((variant for variant in card.variants if variant.precision == precision), None)
+    if asked is None:
+        has = ", ".join(variant.precision for variant in card.variants)
+        raise BrokenModel(f"PARALLAX_PRECISION={precision}, but this version has only {has}")
+    return asked

@@ -11,10 +11,11 @@ import pytest
 from models.repository import Repository
 from service.backends import onnx as module
 from service.backends.base import Candidate
+from service.backends.inference import Inference
 from service.errors import Closing
 from service.running import Running
 from service.settings import load_settings
-from service.tuning import Measured, Plan, default_plan
+from service.tuning import SHORT_S, Measured, Plan, default_plan
 from tests.support.images import plain
 from tests.support.models import tiny_model
 from tests.unit.service.stores import infer, load_tiny, plan_book
@@ -114,6 +115,24 @@ def test_it_starts_on_the_best_plan_that_is_known_and_says_whence(
     told = backend.describe()["tuning"]
     assert (told["state"], told["source"]) == (state, source)
     assert bool(told["measured"]) is (source == "kept")
+
+
+@pytest.mark.parametrize(("inherited", "source"), [(None, "default"), (Plan(4, 1, 1), "inherited")])
+def test_what_will_never_be_measured_does_not_say_that_it_waits_for_it(store: Path, inherited: Plan | None, source: str) -> None:
+    tiny_model(store)
+    told = load_tiny(store, inherited=inherited, tune="off").describe()["tuning"]
+    assert (told["state"], told["source"]) == ("off", source)
+
+
+@pytest.mark.parametrize(("seconds", "lanes"), [(SHORT_S / 2, 3), (SHORT_S * 2, 2)])
+def test_what_one_image_takes_at_best_decides_on_the_lane_more(
+    store: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, lanes: int
+) -> None:
+    times = iter([1.0, seconds, 2.0])
+    monkeypatch.setattr(Inference, "warm", lambda _self: next(times, seconds))
+    tiny_model(store)
+    backend = load_tiny(store)
+    assert backend.plan == backend.default == Plan(1, lanes, 1)
 
 
 def test_a_plan_of_other_files_or_another_runtime_is_not_its_own(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from service.tuning import (
     HANDOVER,
     HANDOVER_S,
     LOOKS,
+    SHORT_S,
     WORTH,
     Fixed,
     Measured,
@@ -170,6 +171,7 @@ def test_what_is_fixed_holds_and_the_rest_is_the_plans(plan: Plan, fixed: Fixed)
 
 
 @pytest.mark.parametrize("cpus", [1, 2, 16])
-def test_a_cpu_gets_single_images_and_a_lane_more_than_cores_and_a_gpu_big_batches(cpus: int) -> None:
-    assert default_plan(CPU_PROVIDER, cpus) == Plan(batch_size=1, lanes=cpus + 1, threads=1)
+def test_a_cpu_gets_single_images_and_for_quick_ones_a_lane_more_than_cores_and_a_gpu_big_batches(cpus: int) -> None:
+    assert default_plan(CPU_PROVIDER, cpus, SHORT_S / 2) == Plan(batch_size=1, lanes=cpus + 1, threads=1)
+    assert default_plan(CPU_PROVIDER, cpus, SHORT_S) == Plan(batch_size=1, lanes=cpus, threads=1)
     assert default_plan(CUDA_PROVIDER, cpus).batch_size == max(CUDA_BATCHES)
