@@ -1,7 +1,7 @@
 """`parallax models optimize`: smaller, faster variants of a version, each taken only if it classifies as well as fp32 does."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +22,6 @@ from training.throughput import images_per_second
 
 MAX_LOSS = 0.005
 """Of the share of right answers on validation images."""
-
-INT8_FLOAT_LAYERS = (0, 2)
-"""Layers at the input that stay in float: none, which is fastest; else the first two, where few weights meet wide ranges."""
 
 BATCH = 32
 
@@ -60,16 +57,16 @@ def optimize(
         variants = [source.model_copy(update={"validation": statistics.accuracy(int(before.sum()), len(before))})]
         for precision in precisions:
             path = folder / f"model.{precision}.onnx"
-            for how in _attempts(stored.folder / source.file, path, precision, images):
-                after = validation.right(path)
-                change = statistics.change(before, after)
-                verdicts.append(Verdict(precision, how, change, change.value >= -MAX_LOSS))
-                _tell(verdicts[-1])
-                if verdicts[-1].accepted:
-                    accuracy = statistics.accuracy(int(after.sum()), len(after))
-                    file = stored_file(path).model_dump()
-                    variants.append(Variant(precision=precision, **file, validation=accuracy, change=change))
-                    break
+            how = _make(stored.folder / source.file, path, precision, images)
+            after = validation.right(path)
+            change = statistics.change(before, after)
+            verdicts.append(Verdict(precision, how, change, change.value >= -MAX_LOSS))
+            _tell(verdicts[-1])
+            if verdicts[-1].accepted:
+                accuracy = statistics.accuracy(int(after.sum()), len(after))
+                file = stored_file(path).model_dump()
+                variants.append(Variant(precision=precision, **file, validation=accuracy, change=change))
+            else:
                 path.unlink()
         if len(variants) > 1:
             _add(store, stored, variants, folder)
@@ -82,14 +79,15 @@ def _check(stored: StoredModel, precisions: Sequence[Precision]) -> Variant:
     """The fp32 variant, once the version is known to be sound here."""
     card = stored.card
     where = f"{card.name}/{card.version}"
-    if standing := [precision for precision in precisions if card.variant(precision)]:
-        raise UsageError(
-            f"{where} has {', '.join(standing)} already; a file that was served is never replaced. Train a new version."
-        )
     source = card.variant("fp32")
     if source is None:
         raise UsageError(f"{where} has no fp32 variant to start from")
     stored.verify()
+    known = golden.precisions(stored.folder / card.golden.file)
+    if standing := [precision for precision in precisions if precision in known]:
+        raise UsageError(
+            f"{where} has {', '.join(standing)}, or had it; a file that was served is never replaced. Train a new version."
+        )
     model = OnnxModel(stored.folder / source.file, threads=1)
     golden.check(stored.folder / card.golden.file, card.input, "fp32", model.run, model.provider)
     return source
@@ -121,15 +119,13 @@ class _Validation:
         return right
 
 
-def _attempts(source: Path, path: Path, precision: Precision, images: npt.NDArray[np.uint8]) -> Iterator[str]:
-    """Make a variant in one way after the other, and say how."""
+def _make(source: Path, path: Path, precision: Precision, images: npt.NDArray[np.uint8]) -> str:
+    """Write a variant, and say how."""
     if precision == "fp16":
         to_fp16(source, path)
-        yield "softmax in float32"
-        return
-    for float_layers in INT8_FLOAT_LAYERS:
-        to_int8(source, path, images, float_layers=float_layers)
-        yield f"{len(images)} images to calibrate" + (f", the first {float_layers} layers in float" if float_layers else "")
+        return "softmax in float32"
+    to_int8(source, path, images)
+    return f"{len(images)} images to calibrate"
 
 
 def _add(store: Repository, stored: StoredModel, made: Sequence[Variant], folder: Path) -> None:

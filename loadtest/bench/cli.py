@@ -131,6 +131,31 @@ def clients(
 
 
 @app.command()
+def variants(
+    backend: Annotated[str, typer.Argument(help="Name from the store; NAME/VERSION if not the newest.")] = "transfer",
+    seconds: Annotated[float, typer.Option(min=0.5, help="Measured time of each round.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is measured, in turn.")] = 5,
+    images: Annotated[str | None, typer.Option(help="As for `speed`.")] = None,
+    store: Annotated[Path | None, typer.Option(help="As for `speed`.")] = None,
+    write: Annotated[Path | None, typer.Option(help="As for `speed`, in a section of its own.")] = None,
+) -> None:
+    """Compare the variants of one model over HTTP: a service for each, which serves nothing else, in rounds that take turns."""
+    from loadtest.bench.images import read_pictures
+    from loadtest.bench.measure import Disturbances
+    from loadtest.bench.variants import variants as compare_variants
+    from models.repository import Repository
+
+    console = Console() if sys.stdout.isatty() else Console(width=130)
+    stored = Repository(store or models_dir()).get(*backend.split("/", 1))
+    sheet = compare_variants(
+        stored, read_pictures(images), seconds, rounds, Disturbances(), lambda text: console.print(text, highlight=False)
+    )
+    sheet.show(console)
+    if write:
+        _write(write, "variants", sheet)
+
+
+@app.command()
 def scenario(
     names: Annotated[
         list[str] | None, typer.Argument(help="swap, neighbours, scoring, overload or soak [default: all but soak].")

@@ -41,7 +41,7 @@ def test_int8_answers_as_fp32_does_but_for_rounding(source: Path, tmp_path: Path
 
 
 def test_int8_has_weights_of_seven_bits_a_scale_for_each_channel_and_unsigned_activations(source: Path, tmp_path: Path) -> None:
-    to_int8(source, tmp_path / "int8.onnx", DATA.pixels[:20])
+    to_int8(source, tmp_path / "int8.onnx", DATA.pixels[:20], float_layers=0)
     graph = onnx.load(tmp_path / "int8.onnx").graph
     convolutions = [array for array in weights(graph, np.int8) if array.ndim == 4]
     assert len(convolutions) == 3
@@ -62,8 +62,10 @@ def test_probabilities_are_made_in_float_from_what_the_last_layer_gives(tmp_path
     assert sorted(after) == ["Add", "Gemm", "Mul", "Softmax", "Softmax"]
 
 
-@pytest.mark.parametrize(("float_layers", "quantized"), [(0, 4), (1, 3), (2, 2), (3, 1), (4, 0), (9, 0)])
-def test_layers_at_the_input_can_stay_in_float(source: Path, tmp_path: Path, float_layers: int, quantized: int) -> None:
+@pytest.mark.parametrize(("float_layers", "quantized"), [(0, 4), (1, 3), (2, 2), (9, 2)])
+def test_layers_at_the_input_stay_in_float_yet_half_at_most(
+    source: Path, tmp_path: Path, float_layers: int, quantized: int
+) -> None:
     to_int8(source, tmp_path / "int8.onnx", DATA.pixels[:20], float_layers=float_layers)
     graph = onnx.load(tmp_path / "int8.onnx").graph
     made = makers(graph)

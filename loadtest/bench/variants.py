@@ -1,0 +1,80 @@
+"""The variants of one version, each behind a service of its own, in rounds that take turns."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from loadtest.bench.contenders import Contender, ask_parallax, copy_version, parallax
+from loadtest.bench.images import Pictures, label_pictures
+from loadtest.bench.jobs import Job, Stream
+from loadtest.bench.measure import Disturbances, Measured, measure
+from loadtest.bench.processes import BenchError
+from loadtest.bench.report import Sheet, noise_note
+from loadtest.bench.stage import CONNECTIONS, ok
+from models.errors import UsageError
+from models.repository import StoredModel
+from models.runtime import OnnxModel
+
+HEADER = ("variant", "requests/s", "range", "p50 ms", "p99 ms", "CPU µs", "MB", "to the first")
+
+
+def variants(
+    stored: StoredModel, pictures: Pictures, seconds: float, rounds: int, disturbances: Disturbances, tell: Callable[[str], None]
+) -> Sheet:
+    """Medians of rounds. Raises `UsageError` without two variants, `BenchError` if one does not start or answers wrongly."""
+    name = f"{stored.card.name}/{stored.card.version}"
+    if len(stored.card.variants) < 2:
+        raise UsageError(f"{name} has {stored.card.variants[0].precision} only: there is nothing to compare it with")
+    measured: dict[str, list[Measured]] = {}
+    with ExitStack() as stack:
+        tell(f"{name}: starting {', '.join(variant.precision for variant in stored.card.variants)}")
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="bench-")))
+        contenders = list(_start(stored, pictures, folder, stack))
+        for number in range(rounds):
+            turn = number % len(contenders)
+            for contender in contenders[turn:] + contenders[:turn]:
+                tell(f"{name}: round {number + 1} of {rounds}, {contender.name}")
+                server, stream = contender.server, Stream(contender.name, contender.requests, CONNECTIONS)
+                job = Job(server.host, server.port, seconds, [stream])
+                measured.setdefault(contender.name, []).append(disturbances.quietly(partial(measure, server, job)))
+    first = measured[contenders[0].name]
+    rows = [_row(contender.name, measured[contender.name], first) for contender in contenders]
+    notes = [
+        f"{CONNECTIONS} connections, medians of {rounds} rounds of {seconds:g} s that took turns. Images: {pictures.kind}.",
+        f"To the first: requests/s, round by round. {noise_note(disturbances)}",
+    ]
+    return Sheet(f"{name}, by its variants", HEADER, rows, notes)
+
+
+def _start(stored: StoredModel, pictures: Pictures, folder: Path, stack: ExitStack) -> Iterator[Contender]:
+    card = stored.card
+    store = copy_version(stored, folder / "store")
+    for variant in card.variants:
+        known = label_pictures(pictures.files, OnnxModel(stored.folder / variant.file, threads=1), card.input, card.labels)
+        if not known:
+            raise BenchError(f"{card.name} in {variant.precision} is sure about none of the images; give others with --images")
+        server = stack.enter_context(parallax(store, folder / variant.precision, precision=variant.precision))
+        served = f'"precision":"{variant.precision}"'.encode()
+        requests = [replace(one, needles=(*one.needles, served)) for one in ask_parallax(card.name, known)]
+        yield Contender(variant.precision, server, requests)
+
+
+def _row(name: str, rounds: Sequence[Measured], first: Sequence[Measured]) -> list[str]:
+    replies = [one.outcomes[0] for one in rounds]
+    rates = [reply.rate for reply in replies]
+    # Round by round, for a machine is faster in one than in another.
+    ratio = median(one / other.outcomes[0].rate for one, other in zip(rates, first, strict=True))
+    return [
+        name,
+        f"{median(rates):,.0f}",
+        f"{min(rates):,.0f} to {max(rates):,.0f}",
+        f"{median(ok(reply).p50 for reply in replies):.2f}",
+        f"{median(ok(reply).p99 for reply in replies):.2f}",
+        f"{median(one.cpu_us for one in rounds):,.0f}",
+        f"{max(one.watched.peak_mb for one in rounds):,.0f}",
+        f"{ratio:.2f} x",
+    ]
