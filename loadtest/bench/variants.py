@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from loadtest.bench.contenders import Contender, ask_parallax, copy_version, parallax
 from loadtest.bench.images import Pictures, label_pictures
-from loadtest.bench.jobs import Job, Stream
+from loadtest.bench.jobs import Job, Request, Stream
 from loadtest.bench.measure import Disturbances, Measured, measure
 from loadtest.bench.processes import BenchError
 from loadtest.bench.report import Sheet, noise_note
@@ -58,9 +58,13 @@ def _start(stored: StoredModel, pictures: Pictures, folder: Path, stack: ExitSta
         if not known:
             raise BenchError(f"{card.name} in {variant.precision} is sure about none of the images; give others with --images")
         server = stack.enter_context(parallax(store, folder / variant.precision, precision=variant.precision))
-        served = f'"precision":"{variant.precision}"'.encode()
-        requests = [replace(one, needles=(*one.needles, served)) for one in ask_parallax(card.name, known)]
-        yield Contender(variant.precision, server, requests)
+        yield Contender(variant.precision, server, [_as(variant.precision, one) for one in ask_parallax(card.name, known)])
+
+
+def _as(precision: str, request: Request) -> Request:
+    """A right reply comes from this variant."""
+    label, number = request.needles
+    return replace(request, needles=(f'"precision":"{precision}","provider":"CPUExecutionProvider",'.encode() + label, number))
 
 
 def _row(name: str, rounds: Sequence[Measured], first: Sequence[Measured]) -> list[str]:

@@ -16,16 +16,19 @@ from loadtest.bench.processes import BenchError
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
 WARM_UP_S = 1
+NEEDLES = 2
+"""What a right reply holds, and the request's number."""
 PATIENCE_S = 60
 """Beyond the measured time."""
 
 
 def fits(job: Job) -> bool:
-    """Whether wrk is here, and can do this job: one closed loop from begin to end, of whole seconds."""
+    """Whether wrk is here, and can do this job: one closed loop from begin to end, of whole seconds, that checks two needles."""
     if shutil.which("wrk") is None or len(job.streams) != 1 or job.seconds != int(job.seconds):
         return False
     stream = job.streams[0]
-    return stream.rate is None and not stream.begin_s and stream.end_s is None
+    checked = all(len(request.needles) <= NEEDLES for request in stream.requests)
+    return checked and stream.rate is None and not stream.begin_s and stream.end_s is None
 
 
 def run(job: Job, say: Callable[[str], None]) -> list[Outcome]:
@@ -54,7 +57,7 @@ def run_at(job: Job, rate: float) -> Outcome:
 
 
 def written(requests: Sequence[Request]) -> bytes:
-    """The file that `wrk.lua` reads. The last of several needles ends with the request's number."""
+    """The file that `wrk.lua` reads. The second of two needles ends with the request's number."""
     numbered = requests[0].needles[1:]
     parts = [re.sub(rb"\d+\D*$", b"", numbered[-1]) if numbered else b"", b"\n"]
     for request in requests:

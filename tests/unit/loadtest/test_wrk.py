@@ -41,6 +41,7 @@ def test_only_closed_loops_over_whole_seconds_are_for_it() -> None:
     assert not wrk.fits(job(replace(closed, rate=10.0)))
     assert not wrk.fits(job(replace(closed, begin_s=1)))
     assert not wrk.fits(job(replace(closed, end_s=1)))
+    assert not wrk.fits(job(replace(closed, requests=[replace(REQUESTS[0], needles=(b"a", b"b", b"3"))])))
     assert not wrk.fits(replace(job(), streams=[closed, closed]))
 
 
