@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from models.cli_options import SeveralValues
 from models.errors import ModelError, UsageError
@@ -29,19 +30,31 @@ def list_models(store: Store = None) -> None:
     if not listing.models and not listing.broken:
         console.print(f"{repository.root} holds no model. `parallax train cnn --data FOLDER` makes one.")
         return
-    table = Table("model", "classes", "input", "precision", "validation", "test", "trained")
+    model, day = (Column(name, no_wrap=True) for name in ("model", "trained"))  # a name that is cut off can't be asked for
+    table = Table(
+        model,
+        "classes",
+        "input",
+        "precision",
+        "validation",
+        "test",
+        day,
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for stored in listing.models:
         card = stored.card
         facts = card.training
         table.add_row(
             f"{card.name}/{card.version}",
             str(len(card.labels)),
-            f"{card.input.width} x {card.input.height}",
+            f"{card.input.width}x{card.input.height}",
             ", ".join(variant.precision for variant in card.variants),
             f"{facts.validation.value:.1%}" if facts else "",
             ", ".join(f"{variant.test_accuracy:.1%}" for variant in card.variants if variant.test_accuracy is not None)
             or "not yet",
-            f"{facts.finished:%Y-%m-%d}, {facts.minutes:.0f} min, {facts.usd:.2f} USD" if facts else "elsewhere",
+            f"{facts.finished:%Y-%m-%d}" if facts else "elsewhere",
         )
     console.print(table)
     for broken in listing.broken:

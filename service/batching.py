@@ -98,6 +98,8 @@ class Batcher(Generic[In, Out]):
         self, items: Sequence[In], deadline: float | None = None, *, caller: str = "", background: bool = False
     ) -> list[Out | Exception]:
         """`submit` for some items at once: their results in order, an item's error in its result's place. Raises `Closing`."""
+        if not items:
+            return []
         together, now = Together[Out](len(items)), time.perf_counter()
         callers = [
             Caller(item, answer, caller, background, now, deadline, self._context())

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from statistics import median
 from typing import Any
 
 from models import golden, imaging
@@ -25,8 +26,6 @@ from service.tuning import CUDA_PROVIDER, Plan, default_plan
 
 MEASURE_S = 0.2
 """How long a plan is tried."""
-TRIES = 3
-"""How often one image is timed at load, where others may be busy meanwhile."""
 
 PREFETCH_BELOW_S = 0.05
 """A lane finds its next image ready, instead of asking the event loop for it, if an image takes less than this: then what was
@@ -122,8 +121,8 @@ class OnnxBackend:
         if model.classes not in (None, len(card.labels)):
             raise BrokenModel(f"{variant.file} gives {model.classes} scores for {len(card.labels)} labels")
         golden.check(backend._golden, card.input, variant.precision, model.run, model.provider)
-        backend._seconds = min(inference.warm() for _ in range(TRIES if backend.decodes else 1))
-        backend._threads_alone = backend._quickest_alone()
+        times = inference.times()
+        backend._seconds, backend._threads_alone = min(times), backend._quickest_alone(median(times))
         backend._plan_from(book, inherited)
         return backend
 
@@ -224,15 +223,15 @@ class OnnxBackend:
         (inference := Inference(model, self._card.input, self._limits)).warm()
         return inference
 
-    def _quickest_alone(self) -> int:
-        """Threads with which an image that is alone is quickest. Measured here, by who loads, at nobody's expense."""
+    def _quickest_alone(self, usual: float) -> int:
+        """Threads with which an image that is alone is quickest; one takes `usual`. Measured by who loads, at nobody's cost."""
         threads = min(self.cpus, ALONE_THREADS)
         if self.fixed.threads or not self.decodes or threads == 1:
             return 1
         alone = self._session(threads)
         golden.check(self._golden, self._card.input, self._precision, alone.model.run, alone.model.provider)
-        quick = min(alone.warm() for _ in range(TRIES))
-        return threads if quick < ALONE_WORTH * self._seconds else 1
+        # Medians: threads sleep while they wait, and are not always woken as fast as at best.
+        return threads if median(alone.times()) < ALONE_WORTH * usual else 1
 
     def _plan_from(self, book: PlanBook, inherited: Plan | None) -> None:
         """Start on the best plan that is known. What is fixed holds in any case."""

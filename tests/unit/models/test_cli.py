@@ -48,9 +48,16 @@ def test_list_shows_every_version_and_the_broken_ones_too(store: Path) -> None:
     tiny_model(store, "other")
     (store / "tiny" / "2").mkdir()
     output = words(call("list"))
-    assert "tiny/1 │ 3 │ 50 x 40 │ fp32, int8 │ │ not yet │ elsewhere" in output
+    assert "tiny/1 3 50x40 fp32, int8 not yet elsewhere" in output
     assert "other/1" in output
     assert "broken tiny/2: tiny/2 has no model.json" in output
+
+
+def test_a_narrow_terminal_cuts_off_no_name(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "a_backend_with_a_long_name_of_forty_char"
+    tiny_model(store, name)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert f"{name}/1" in call("list").output
 
 
 def test_a_store_can_be_named_on_the_line(store: Path, tmp_path: Path) -> None:

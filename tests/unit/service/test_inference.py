@@ -14,7 +14,7 @@ from models.imaging import Limits, Pixels
 from models.metadata import InputSpec
 from models.runtime import OnnxModel
 from service.backends.base import TooBig
-from service.backends.inference import Inference, Item, Outcome
+from service.backends.inference import TRIES, Inference, Item, Outcome
 from service.domain import Inferred
 from service.errors import BackendFailed
 from service.tuning import CUDA_BATCHES, CUDA_PROVIDER
@@ -184,3 +184,12 @@ def test_warming_up_shows_every_batch_size_once_and_tells_the_time_of_one_image(
     assert sorted(session.seen) == list(CUDA_BATCHES)
     assert session.seen[-1] == 1, "the one that is timed"
     assert Inference(model, SPEC, imaging.DEFAULT_LIMITS).warm() > 0
+
+
+def test_one_image_is_timed_several_times_within_reason_and_on_a_gpu_once(
+    model: OnnxModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(Inference(model, SPEC, imaging.DEFAULT_LIMITS).times()) == TRIES
+    assert len(Inference(OnCuda(model), SPEC, imaging.DEFAULT_LIMITS).times()) == 1
+    monkeypatch.setattr("service.backends.inference.TRY_S", 0)
+    assert len(Inference(model, SPEC, imaging.DEFAULT_LIMITS).times()) == 1

@@ -128,11 +128,19 @@ def test_what_will_never_be_measured_does_not_say_that_it_waits_for_it(store: Pa
 def test_what_one_image_takes_at_best_decides_on_the_lane_more(
     store: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, lanes: int
 ) -> None:
-    times = iter([1.0, seconds, 2.0])
-    monkeypatch.setattr(Inference, "warm", lambda _self: next(times, seconds))
+    monkeypatch.setattr(Inference, "times", lambda _self: [1.0, seconds, 2.0])
     tiny_model(store)
     backend = load_tiny(store)
     assert backend.plan == backend.default == Plan(1, lanes, 1)
+
+
+@pytest.mark.parametrize(("together", "threads"), [([0.1, 0.8, 0.8], 2), ([0.1, 0.95, 1.2], 1)])
+def test_an_image_that_is_alone_gets_more_threads_if_they_are_mostly_quicker(
+    store: Path, monkeypatch: pytest.MonkeyPatch, together: list[float], threads: int
+) -> None:
+    monkeypatch.setattr(Inference, "times", lambda self: together if self.model.threads == 2 else [0.5, 1.0, 1.5])
+    tiny_model(store)
+    assert load_tiny(store).describe()["threads_alone"] == threads
 
 
 def test_a_plan_of_other_files_or_another_runtime_is_not_its_own(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
