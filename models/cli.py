@@ -150,7 +150,8 @@ def slim(
 ) -> None:
     """Remove files from a version that serving does without, as before it is shipped.
 
-    Without `keras` it can't be exported or fine-tuned again, without `fp32` not be optimized again.
+    Without `keras` it can't be exported or fine-tuned again, without `fp32` not be optimized again. A variant that was
+    removed is not made anew under the same version.
     """
     from models.slim import slim as lighten
 

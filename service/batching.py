@@ -97,9 +97,7 @@ class Batcher(Generic[In, Out]):
     async def submit_all(
         self, items: Sequence[In], deadline: float | None = None, *, caller: str = "", background: bool = False
     ) -> list[Out | Exception]:
-        """`submit` for some items at once: their results in order, an item's error in its result's place. Raises `Closing`."""
-        if not items:
-            return []
+        """`submit` for one item or more at once: results in order, an item's error in its result's place. Raises `Closing`."""
         together, now = Together[Out](len(items)), time.perf_counter()
         callers = [
             Caller(item, answer, caller, background, now, deadline, self._context())

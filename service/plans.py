@@ -15,8 +15,8 @@ from service.tuning import Measured, Plan
 
 log = logging.getLogger("parallax.plans")
 
-MEANING = "batches of one inference"
-"""What a plan's batch size stands for. Plans that were kept when it stood for something else are measured anew."""
+MEANING = "batches of one inference, lanes by its time"
+"""What a plan's batch size stands for, and what others were held against. What was kept under another rule is measured anew."""
 
 
 class _Speed(BaseModel):

@@ -165,7 +165,7 @@ class Registry:
     async def _load(self, name: str, candidate: Candidate, before: Sequence[Running]) -> Running:
         if candidate.load is None:
             raise ModelError(candidate.reason)
-        inherited = before[0].plan if before else None
+        inherited = before[0].proven_plan if before else None
         backend: Backend[Any] = await asyncio.get_running_loop().run_in_executor(self._loader, candidate.load, inherited)
         running = await Running.start(backend, candidate, self._settings, self._on_batch)
         log.info("backend ready", extra=_facts(running.identity) | dict(backend.describe()))

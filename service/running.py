@@ -89,6 +89,11 @@ class Running:
         """What it runs on, if it has a plan."""
         return self.backend.tunable.plan if self.backend.tunable else None
 
+    @property
+    def proven_plan(self) -> Plan | None:
+        """What it runs on, unless that is a default, which another network would have its own of."""
+        return None if self.backend.tunable is None or self.backend.tunable.tuning.source == "default" else self.plan
+
     async def adopt(self, plan: Plan) -> None:
         """Go over to another plan, under way as it is."""
         if self.backend.tunable:

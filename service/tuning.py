@@ -16,10 +16,7 @@ HANDOVER = 8
 waking of a thread (docs/decisions/speed.md)."""
 
 HANDOVER_S = 0.025
-"""As many images are handed over as fit into this: whoever is done must not wait long for the others."""
-
-SHORT_S = 0.002
-"""Of inference. A quicker image loses more to Python's lock than to another lane that takes its core meanwhile."""
+"""As many images are handed over as fit into this: whoever is done must not wait long for the others. Quick ones are eight."""
 
 WORTH = 0.15
 """How much faster a plan must be than the default, or than one with smaller batches. Less is noise, or bought with waiting."""
@@ -74,16 +71,17 @@ Measure: TypeAlias = Callable[[Plan], float]
 """Images per second under a plan."""
 
 
-def default_plan(provider: str, cpus: int, seconds: float = 0.0) -> Plan:
+def default_plan(provider: str, cpus: int, seconds: float) -> Plan:
     """What a backend starts on. `seconds`: of inference, for one image on one thread.
 
-    On a CPU single-threaded lanes beat one big batch on all cores, for no thread waits for another; if images are quick, a lane
-    more than there are cores takes the place of one that waits for Python's lock. What one image needs fits a core's caches, what
-    several need does not. A GPU wants big batches, and a second lane so that copying overlaps computing.
+    On a CPU single-threaded lanes beat one big batch on all cores, for no thread waits for another. If images are quick, a lane
+    more than there are cores takes the place of one that waits for Python's lock; of slow ones it would take the core. What one
+    image needs fits a core's caches, what several need does not. A GPU wants big batches, and a second lane so that copying
+    overlaps computing.
     """
     if provider == CUDA_PROVIDER:
         return Plan(batch_size=CUDA_BATCHES[-1], lanes=2, threads=1)
-    return Plan(batch_size=CPU_BATCHES[0], lanes=cpus + (seconds < SHORT_S), threads=1)
+    return Plan(batch_size=CPU_BATCHES[0], lanes=cpus + (HANDOVER * seconds <= HANDOVER_S), threads=1)
 
 
 def search(provider: str, cpus: int, fixed: Fixed, measure: Measure) -> Iterator[Measured]:

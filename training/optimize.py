@@ -28,7 +28,7 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one attempt at a variant."""
+    """What became of a precision that was asked for."""
 
     precision: Precision
     how: str
@@ -41,9 +41,9 @@ def optimize(
 ) -> list[Verdict]:
     """Make variants, judge each on the validation images against fp32, and add those that hold to the version, with all speeds.
 
-    int8 takes its ranges from so many images (`calibration`) of those that the model learns from. Returns every attempt.
+    int8 takes its ranges from so many images (`calibration`) of those that the model learns from. Returns what became of each.
 
-    Raises `UsageError` if a precision is there already or fp32 is not, `DatasetError` if the data has other classes,
+    Raises `UsageError` if a precision is or was there already or fp32 is not, `DatasetError` if the data has other classes,
     `ModelError` if the version is not sound on this machine.
     """
     card = stored.card

@@ -102,13 +102,13 @@ def _keep_logits(graph: onnx.GraphProto) -> None:
 
 
 def _front(graph: onnx.GraphProto, layers: int) -> list[str]:
-    """Names of the nodes up to the first layer with weights, and of so many such layers, or half, with what follows each."""
-    layers = min(layers, sum(node.op_type in WEIGHTED for node in graph.node) // 2)
-    names: list[str] = []
-    found = 0
+    """Names of the nodes behind at most so many layers with weights, or half of them, whichever way leads there.
+
+    The nodes are in topological order. Of networks side by side, each has its own front.
+    """
+    depths: dict[str, int] = {}
     for node in graph.node:
-        found += node.op_type in WEIGHTED
-        if found > layers:
-            break
-        names.append(node.name)
-    return names
+        depth = max((depths.get(name, 0) for name in node.input), default=0) + (node.op_type in WEIGHTED)
+        depths |= dict.fromkeys(node.output, depth)
+    layers = min(layers, max(depths.values(), default=0) // 2)
+    return [node.name for node in graph.node if depths[node.output[0]] <= layers]

@@ -13,7 +13,7 @@ FINAL_LOOKS = 2
 
 
 def worth_trying(cpus: int) -> list[tuple[int, int]]:
-    """Pairs of lanes and threads that keep more than half of the CPUs busy; a lane more than CPUs is the service's default."""
+    """Pairs of lanes and threads that keep more than half of the CPUs busy, and the service's for quick images: a lane more."""
     steps = sorted({cpus, *(2**power for power in range(cpus.bit_length()) if 2**power < cpus)})
     return [*((lanes, threads) for lanes in steps for threads in steps if cpus / 2 < lanes * threads <= cpus), (cpus + 1, 1)]
 

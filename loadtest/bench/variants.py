@@ -1,6 +1,6 @@
 """The variants of one version, each behind a service of its own, in rounds that take turns."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -9,13 +9,14 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from loadtest.bench.contenders import Contender, ask_parallax, copy_version, parallax
-from loadtest.bench.images import Pictures, label_pictures
+from loadtest.bench.images import Known, Pictures, label_pictures
 from loadtest.bench.jobs import Job, Request, Stream
 from loadtest.bench.measure import Disturbances, Measured, measure
 from loadtest.bench.processes import BenchError
 from loadtest.bench.report import Sheet, noise_note
 from loadtest.bench.stage import CONNECTIONS, ok
 from models.errors import UsageError
+from models.metadata import Precision
 from models.repository import StoredModel
 from models.runtime import OnnxModel
 
@@ -33,7 +34,8 @@ def variants(
     with ExitStack() as stack:
         tell(f"{name}: starting {', '.join(variant.precision for variant in stored.card.variants)}")
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="bench-")))
-        contenders = list(_start(stored, pictures, folder, stack))
+        known = _known_to_all(stored, pictures)
+        contenders = list(_start(stored, known, folder, stack))
         for number in range(rounds):
             turn = number % len(contenders)
             for contender in contenders[turn:] + contenders[:turn]:
@@ -44,21 +46,34 @@ def variants(
     first = measured[contenders[0].name]
     rows = [_row(contender.name, measured[contender.name], first) for contender in contenders]
     notes = [
-        f"{CONNECTIONS} connections, medians of {rounds} rounds of {seconds:g} s that took turns. Images: {pictures.kind}.",
-        f"To the first: requests/s, round by round. {noise_note(disturbances)}",
+        f"{CONNECTIONS} connections, medians of {rounds} rounds of {seconds:g} s that took turns. {noise_note(disturbances)}",
+        f"To the first: requests/s, round by round. Images: {pictures.kind}, {len(contenders[0].requests)} used.",
     ]
     return Sheet(f"{name}, by its variants", HEADER, rows, notes)
 
 
-def _start(stored: StoredModel, pictures: Pictures, folder: Path, stack: ExitStack) -> Iterator[Contender]:
+def _known_to_all(stored: StoredModel, pictures: Pictures) -> dict[Precision, list[Known]]:
+    """The same images for every variant: those that each is sure about."""
     card = stored.card
+    known = {
+        variant.precision: label_pictures(
+            pictures.files, OnnxModel(stored.folder / variant.file, threads=1), card.input, card.labels
+        )
+        for variant in card.variants
+    }
+    common = set.intersection(*({one.data for one in ones} for ones in known.values()))
+    if not common:
+        raise BenchError(f"{card.name}'s variants are sure about none of the images together; give others with --images")
+    return {precision: [one for one in ones if one.data in common] for precision, ones in known.items()}
+
+
+def _start(
+    stored: StoredModel, known: Mapping[Precision, Sequence[Known]], folder: Path, stack: ExitStack
+) -> Iterator[Contender]:
     store = copy_version(stored, folder / "store")
-    for variant in card.variants:
-        known = label_pictures(pictures.files, OnnxModel(stored.folder / variant.file, threads=1), card.input, card.labels)
-        if not known:
-            raise BenchError(f"{card.name} in {variant.precision} is sure about none of the images; give others with --images")
-        server = stack.enter_context(parallax(store, folder / variant.precision, precision=variant.precision))
-        yield Contender(variant.precision, server, [_as(variant.precision, one) for one in ask_parallax(card.name, known)])
+    for precision, ones in known.items():
+        server = stack.enter_context(parallax(store, folder / precision, precision=precision))
+        yield Contender(precision, server, [_as(precision, one) for one in ask_parallax(stored.card.name, ones)])
 
 
 def _as(precision: str, request: Request) -> Request:

@@ -42,6 +42,7 @@ class OnnxBackend:
 
     remote = False
     tally = None
+    plan: Plan
 
     def __init__(self, stored: StoredModel, variant: Variant, settings: Settings, device: Device, choice: Choice) -> None:
         """Use `load`, which checks everything first. Blocks, as it opens a session. Raises `ModelError`."""
@@ -62,7 +63,6 @@ class OnnxBackend:
         self.identity = Identity(card.name, "onnx", card.version, variant.precision, model.provider, tuple(card.labels))
         self.cpus = device.cpus
         self.fixed = settings.fixed_plan(card.name)
-        self.plan = self.default
         self.plan_key = _plan_key(card, variant, model.provider)
         self._untuned: TuningState = "off" if settings.tune == "off" or self.fixed.whole else "waiting"
         self.tuning = Tuning(self._untuned, "default")

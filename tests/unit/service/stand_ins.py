@@ -53,7 +53,7 @@ class Measurable:
     cpus = 4
 
     def __init__(self, speed: Callable[[Plan], float] = lambda plan: 100.0 + plan.lanes, *, hold: Plan | None = None) -> None:
-        self.plan = self.default = default_plan("none", self.cpus)
+        self.plan = self.default = default_plan("none", self.cpus, 0.0)
         self.tuning = Tuning("waiting", "default")
         self.rivals: list[Rival] = []
         self.fixed = Fixed()

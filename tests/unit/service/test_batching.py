@@ -229,6 +229,5 @@ def test_background_work_goes_in_small_batches_while_urgent_work_is_expected() -
     run_all(loop.create_task(batcher.submit(0)))
     run_all(loop.create_task(batcher.submit_all(range(4), background=True)))
     run_all(loop.create_task(batcher.submit_all(range(8))))
-    run_all(loop.create_task(batcher.submit_all([])))
     assert sizes == [8, 1, 2, 2, 8], "urgent work has whole batches"
     assert loop.end() == []

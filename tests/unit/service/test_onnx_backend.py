@@ -47,7 +47,7 @@ def test_a_session_that_comes_up_without_cuda_is_told_of_under_auto(monkeypatch:
     backend = load_tiny(store)
     assert backend.identity.provider == CPU_PROVIDER
     assert "fell back" in backend.describe()["note"]
-    assert backend.plan == default_plan(CPU_PROVIDER, 2), "and it is planned as a CPU's"
+    assert backend.plan == default_plan(CPU_PROVIDER, 2, 0.0), "and it is planned as a CPU's"
 
 
 async def test_on_cuda_batches_are_padded_to_few_sizes_that_were_all_seen_before(
@@ -137,7 +137,7 @@ def test_a_description_is_json_and_says_what_it_runs_on(store: Path) -> None:
     tiny_model(store, height=24, width=40)
     described = load_tiny(store).describe()
     assert described["input"] == {"height": 24, "width": 40, "resize": "bilinear"}
-    assert described["plan"] == asdict(default_plan(CPU_PROVIDER, 2))
+    assert described["plan"] == asdict(default_plan(CPU_PROVIDER, 2, 0.0))
 
 
 async def test_before_it_was_started_it_infers_nothing(store: Path) -> None:

@@ -15,7 +15,7 @@ from service.backends.inference import Inference
 from service.errors import Closing
 from service.running import Running
 from service.settings import load_settings
-from service.tuning import SHORT_S, Measured, Plan, default_plan
+from service.tuning import Measured, Plan, default_plan
 from tests.support.images import plain
 from tests.support.models import tiny_model
 from tests.unit.service.stores import infer, load_tiny, plan_book
@@ -87,7 +87,7 @@ async def test_batches_of_a_running_backend_grow_when_it_adopts_another_plan(
     await running.close()
 
 
-DEFAULT = default_plan("CPUExecutionProvider", 2)
+DEFAULT = default_plan("CPUExecutionProvider", 2, 0.0)
 KEPT = Plan(2, 1, 2), [Measured(Plan(2, 1, 2), 50.0)]
 
 
@@ -124,7 +124,7 @@ def test_what_will_never_be_measured_does_not_say_that_it_waits_for_it(store: Pa
     assert (told["state"], told["source"]) == ("off", source)
 
 
-@pytest.mark.parametrize(("seconds", "lanes"), [(SHORT_S / 2, 3), (SHORT_S * 2, 2)])
+@pytest.mark.parametrize(("seconds", "lanes"), [(0.001, 3), (0.01, 2)])
 def test_what_one_image_takes_at_best_decides_on_the_lane_more(
     store: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, lanes: int
 ) -> None:

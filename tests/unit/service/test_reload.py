@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from models.errors import BrokenModel
-from service.backends.base import Candidate
+from service.backends.base import Candidate, PlanSource
 from service.domain import Inferred
 from service.errors import Closing, ConfigurationError, UnknownVersion
 from service.registry import Registry
@@ -150,14 +150,18 @@ async def test_a_new_name_is_served_beside_the_others(opened: Opener) -> None:
     assert registry.get("a") is before
 
 
-async def test_a_newer_version_is_loaded_with_the_plan_of_the_one_whose_place_it_takes(opened: Opener) -> None:
+@pytest.mark.parametrize(("source", "passed_on"), [("measured", Plan(2, 3, 1)), ("inherited", Plan(2, 3, 1)), ("default", None)])
+async def test_a_newer_version_is_loaded_with_the_plan_of_the_one_whose_place_it_takes_unless_nobody_measured_it(
+    opened: Opener, source: PlanSource, passed_on: Plan | None
+) -> None:
     inherited: list[Plan | None] = []
     tunable = Measurable()
+    tunable.tuning.source = source
     registry = await opened(candidate("a", "1", tunable=tunable, inherited=inherited))
     await tunable.adopt(Plan(2, 3, 1))
     await registry.reload("a", [candidate("a", "2", inherited=inherited), candidate("a", "1")])
     await registry.reload("a", [candidate("a", "3", inherited=inherited)])
-    assert inherited == [None, Plan(2, 3, 1), None]
+    assert inherited == [None, passed_on, None]
 
 
 async def test_reloads_of_one_name_come_one_after_the_other(opened: Opener) -> None:

@@ -19,7 +19,7 @@ from tests.unit.service.stand_ins import Fake, Measurable, candidate, until
 
 Tune = Callable[..., Awaitable[Registry]]
 
-DEFAULT = default_plan("none", Measurable.cpus)
+DEFAULT = default_plan("none", Measurable.cpus, 0.0)
 
 
 def by_lanes(plan: Plan) -> float:
@@ -113,6 +113,15 @@ async def test_a_plan_that_is_best_already_is_not_changed_but_kept(tune: Tune, b
     await tune(tunable)
     await until(lambda: book.find(tunable.plan_key) is not None, "it is in the book")
     assert (tunable.tuning.state, tunable.adopted, tunable.plan) == ("tuned", [], DEFAULT)
+
+
+async def test_what_others_are_held_against_is_the_networks_own_default(tune: Tune) -> None:
+    own = Plan(1, Measurable.cpus, 1)
+    tunable = Measurable(last_is_best)
+    tunable.plan = tunable.default = own
+    await tune(tunable)
+    await until(lambda: tunable.tuning.state == "tuned", "it is tuned")
+    assert tunable.tried[len(ORDER) :] == LOOKS * [own, ORDER[-1]]
 
 
 async def test_nothing_is_measured_until_it_has_been_quiet_for_a_while(tune: Tune, activity: Clock) -> None:

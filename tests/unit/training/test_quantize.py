@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from models.runtime import OnnxModel
 from tests.unit.training.hand_made import SIDE, dark_and_bright, layered
-from training.quantize import to_fp16, to_int8
+from training.quantize import _front, to_fp16, to_int8
 
 DATA = dark_and_bright()
 IMAGES = DATA.pixels[DATA.validation]
@@ -73,6 +73,18 @@ def test_layers_at_the_input_stay_in_float_yet_half_at_most(
     fed = [getattr(made.get(node.input[1]), "op_type", "") == "DequantizeLinear" for node in layers]
     assert fed == [False] * (len(fed) - quantized) + [True] * quantized
     np.testing.assert_allclose(scores(tmp_path / "int8.onnx"), scores(source), atol=0.05)
+
+
+def test_of_networks_side_by_side_each_has_its_own_front_in_float() -> None:
+    nodes = [helper.make_node("Cast", ["image"], ["pixels"], name="cast", to=1)]
+    for number in range(4):  # one branch after the other, as a sorted graph may have them
+        for branch in "ab":
+            given = f"{branch}{number - 1}" if number else "pixels"
+            nodes.append(helper.make_node("Conv", [given, "w"], [f"{branch}{number}"], name=f"{branch}{number}"))
+    nodes.sort(key=lambda node: (node.name[0] == "b", node.name != "cast"))
+    graph = helper.make_graph(nodes, "two", [], [])
+    assert set(_front(graph, 1)) == {"cast", "a0", "b0"}
+    assert set(_front(graph, 9)) == {"cast", "a0", "b0", "a1", "b1"}
 
 
 def test_int8_takes_its_ranges_from_the_images_that_it_is_given(source: Path, tmp_path: Path) -> None:
