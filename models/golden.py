@@ -7,7 +7,8 @@ that answers otherwise than at export is found before it serves. The images are 
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -48,31 +49,22 @@ def write(path: Path, spec: InputSpec, runs: Mapping[Precision, Run]) -> None:
 
 def precisions(path: Path) -> set[str]:
     """Whose scores a file holds, variants that left the version since among them. Raises `BrokenModel`."""
-    try:
-        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as golden:
-            return {name.removeprefix("scores_") for name in golden.files if name.startswith("scores_")}
-    except UNREADABLE as exc:
-        raise BrokenModel(f"{path.name} can't be read: {exc}") from exc
+    with _opened(path) as golden:
+        return {name.removeprefix("scores_") for name in golden.files if name.startswith("scores_")}
 
 
 def extend(path: Path, extended: Path, spec: InputSpec, runs: Mapping[Precision, Run]) -> None:
     """Write `extended`: what `path` holds, with the scores of further variants. Raises `BrokenModel`."""
     pixels = np.stack([imaging.load(data, spec) for data in images(path)])
-    try:
-        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as golden:
-            arrays: dict[str, npt.NDArray[np.generic]] = dict(golden)
-    except UNREADABLE as exc:
-        raise BrokenModel(f"{path.name} can't be read: {exc}") from exc
+    with _opened(path) as golden:
+        arrays: dict[str, npt.NDArray[np.generic]] = dict(golden)
     np.savez(extended, allow_pickle=False, **arrays, **{f"scores_{precision}": run(pixels) for precision, run in runs.items()})
 
 
 def images(path: Path) -> list[bytes]:
     """The encoded images of a file that `write` made. Raises `BrokenModel`."""
-    try:
-        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as golden:
-            return [golden[name].tobytes() for name in sorted(golden.files) if name.startswith("file_")]
-    except UNREADABLE as exc:
-        raise BrokenModel(f"{path.name} can't be read: {exc}") from exc
+    with _opened(path) as golden:
+        return [golden[name].tobytes() for name in sorted(golden.files) if name.startswith("file_")]
 
 
 def check(path: Path, spec: InputSpec, precision: Precision, run: Run, provider: str) -> float:
@@ -80,14 +72,11 @@ def check(path: Path, spec: InputSpec, precision: Precision, run: Run, provider:
 
     Raises `GoldenMismatch` if pixels differ, scores differ by more than `TOLERANCE`, or another class comes first.
     """
-    try:
-        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as golden:
-            digests = [str(digest) for digest in golden["pixels_sha256"]]
-            files = [golden[f"file_{i}"].tobytes() for i in range(len(digests))]
-            expected = golden[f"scores_{precision}"]
+    with _opened(path) as golden:
+        digests = [str(digest) for digest in golden["pixels_sha256"]]
+        files = [golden[f"file_{i}"].tobytes() for i in range(len(digests))]
+        expected = golden[f"scores_{precision}"]
         pixels = np.stack([imaging.load(data, spec) for data in files])
-    except (*UNREADABLE, ImageError) as exc:
-        raise BrokenModel(f"{path.name} can't be read: {exc}") from exc
     for number, (array, digest) in enumerate(zip(pixels, digests, strict=True)):
         if _digest(array) != digest:
             raise GoldenMismatch(f"golden image {number} decodes to other pixels here than at export: other image libraries")
@@ -101,6 +90,16 @@ def check(path: Path, spec: InputSpec, precision: Precision, run: Run, provider:
     if (scores.argmax(axis=1) != expected.argmax(axis=1)).any() and precision in ("fp32", "int8"):
         raise GoldenMismatch("a golden image gets another class than at export")
     return difference
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    """What `write` made. Raises `BrokenModel` for what can't be read of it, by who uses it too."""
+    try:
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as golden:
+            yield golden
+    except (*UNREADABLE, ImageError) as exc:
+        raise BrokenModel(f"{path.name} can't be read: {exc}") from exc
 
 
 def _digest(pixels: imaging.Pixels) -> str:

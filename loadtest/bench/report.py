@@ -58,7 +58,7 @@ def sheet_of(comparison: Comparison) -> Sheet:
     """One backend's table: medians over the rounds, ratios of medians."""
     limit = median(one.limit.rate for one in comparison.limits)
     plan = _plan(comparison)
-    spread = _spread([one.limit.rate for one in comparison.limits])
+    spread = spread_of([one.limit.rate for one in comparison.limits])
     rows = [
         [
             "in-process limit",
@@ -127,7 +127,7 @@ def _row(comparison: Comparison, name: str, connections: int, limit: float) -> l
         name,
         str(connections),
         f"{rate:,.0f}",
-        _spread([_of(one) for one in rounds]),
+        spread_of([_of(one) for one in rounds]),
         _latency([one.outcomes[0].ok.p50 for one in rounds if one.outcomes[0].ok]),
         _latency([one.outcomes[0].ok.p99 for one in rounds if one.outcomes[0].ok]),
         f"{median(one.cpu_us for one in rounds):,.0f}",
@@ -182,7 +182,8 @@ def _of(measured: Measured) -> float:
     return measured.outcomes[0].rate
 
 
-def _spread(rates: Sequence[float]) -> str:
+def spread_of(rates: Sequence[float]) -> str:
+    """Lowest to highest."""
     return f"{min(rates):,.0f} to {max(rates):,.0f}"
 
 

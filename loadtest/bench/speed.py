@@ -114,7 +114,7 @@ def compare(
             for connections in options.concurrency:
                 for contender in contenders[turn:] + contenders[:turn]:  # nobody is always the one after the same other
                     progress.say(f"{card.name}: round {number + 1} of {options.rounds}, {contender.name} at {connections}")
-                    load = _load(contender, connections, options.seconds)
+                    load = load_of(contender, connections, options.seconds)
                     measured = disturbances.quietly(partial(measure, contender.server, load))
                     comparison.rounds.setdefault((contender.name, connections), []).append(measured)
                     progress.advance(options.seconds + WARM_UP_S + OVERHEAD_S)
@@ -130,7 +130,8 @@ def _start(stored: StoredModel, known: Sequence[Known], folder: Path, stack: Exi
     yield Contender(FLOOR, stack.enter_context(floor(folder / "floor")), ask_floor(known))
 
 
-def _load(contender: Contender, connections: int, seconds: float) -> Job:
+def load_of(contender: Contender, connections: int, seconds: float) -> Job:
+    """A closed loop on so many connections, which is warm before it counts."""
     server = contender.server
     stream = Stream(contender.name, contender.requests, connections)
     return Job(server.host, server.port, seconds, [stream], warm_up_s=WARM_UP_S)

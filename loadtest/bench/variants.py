@@ -10,10 +10,11 @@ from tempfile import TemporaryDirectory
 
 from loadtest.bench.contenders import Contender, ask_parallax, copy_version, parallax
 from loadtest.bench.images import Known, Pictures, label_pictures
-from loadtest.bench.jobs import Job, Request, Stream
+from loadtest.bench.jobs import Request
 from loadtest.bench.measure import Disturbances, Measured, measure
 from loadtest.bench.processes import BenchError
-from loadtest.bench.report import Sheet, noise_note
+from loadtest.bench.report import Sheet, noise_note, spread_of
+from loadtest.bench.speed import load_of
 from loadtest.bench.stage import CONNECTIONS, ok
 from models.errors import UsageError
 from models.metadata import Precision
@@ -40,9 +41,9 @@ def variants(
             turn = number % len(contenders)
             for contender in contenders[turn:] + contenders[:turn]:
                 tell(f"{name}: round {number + 1} of {rounds}, {contender.name}")
-                server, stream = contender.server, Stream(contender.name, contender.requests, CONNECTIONS)
-                job = Job(server.host, server.port, seconds, [stream])
-                measured.setdefault(contender.name, []).append(disturbances.quietly(partial(measure, server, job)))
+                load = load_of(contender, CONNECTIONS, seconds)
+                one = disturbances.quietly(partial(measure, contender.server, load))
+                measured.setdefault(contender.name, []).append(one)
     first = measured[contenders[0].name]
     rows = [_row(contender.name, measured[contender.name], first) for contender in contenders]
     notes = [
@@ -90,7 +91,7 @@ def _row(name: str, rounds: Sequence[Measured], first: Sequence[Measured]) -> li
     return [
         name,
         f"{median(rates):,.0f}",
-        f"{min(rates):,.0f} to {max(rates):,.0f}",
+        spread_of(rates),
         f"{median(ok(reply).p50 for reply in replies):.2f}",
         f"{median(ok(reply).p99 for reply in replies):.2f}",
         f"{median(one.cpu_us for one in rounds):,.0f}",
