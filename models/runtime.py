@@ -24,20 +24,19 @@ def runtime_of(provider: str) -> list[str]:
 class OnnxGraph:
     """An inference session of any ONNX file with one input and one output. `run` may be called from several threads at once."""
 
-    def __init__(self, path: Path, *, threads: int, providers: Sequence[Provider] = CPU, spin: bool = False) -> None:
+    def __init__(self, path: Path, *, threads: int, providers: Sequence[Provider] = CPU) -> None:
         """Load a file on the first of `providers` that works. Raises `BrokenModel` if the file can't be loaded.
 
         `threads` are used by each call; with one, a call runs on the thread that makes it and many may run side by side.
-        `spin`: threads that wait for each other within a call stay awake, which is quicker; between calls they sleep.
         """
         self.threads = threads
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads  # always stated: onnxruntime would count the host's processors
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        # Threads that wait for the next call must not burn a container's share.
-        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
-        options.add_session_config_entry("session.force_spinning_stop", "1")
+        options.add_session_config_entry(
+            "session.intra_op.allow_spinning", "0"
+        )  # waiting threads must not burn a container's share
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
@@ -53,9 +52,9 @@ class OnnxGraph:
 class OnnxModel(OnnxGraph):
     """A session of a file that keeps the contract: RGB images uint8 [N, height, width, 3] -> scores float32 [N, classes]."""
 
-    def __init__(self, path: Path, *, threads: int, providers: Sequence[Provider] = CPU, spin: bool = False) -> None:
+    def __init__(self, path: Path, *, threads: int, providers: Sequence[Provider] = CPU) -> None:
         """Load a file, as `OnnxGraph`. Raises `BrokenModel` if it is no model of ours."""
-        super().__init__(path, threads=threads, providers=providers, spin=spin)
+        super().__init__(path, threads=threads, providers=providers)
         self._check_contract(path)
 
     @property

@@ -15,8 +15,8 @@ from service.domain import Inferred
 from service.errors import BackendFailed
 from service.tuning import CUDA_BATCHES, CUDA_PROVIDER
 
-TRIES = 20
-TRY_S = 0.2
+TRIES = 7
+TRY_S = 0.5
 
 Item: TypeAlias = imaging.Pixels | bytes
 Outcome: TypeAlias = Inferred | Exception

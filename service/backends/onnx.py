@@ -162,7 +162,7 @@ class OnnxBackend:
             inference = await asyncio.to_thread(self._session, plan.threads)
         alone = self._alone
         if alone is None and plan.threads < self._threads_alone:
-            alone = await asyncio.to_thread(self._session, self._threads_alone, spin=True)
+            alone = await asyncio.to_thread(self._session, self._threads_alone)
         self._open()
         self._inference, self._alone = inference.in_batches_of(plan.batch_size), alone
         before = self._lanes
@@ -218,8 +218,8 @@ class OnnxBackend:
             raise Closing(f"{self.identity.name}/{self.identity.version} is served no longer.")
         return self._inference
 
-    def _session(self, threads: int, *, spin: bool = False) -> Inference:
-        model = OnnxModel(self._path, threads=threads, providers=self._device.providers, spin=spin)
+    def _session(self, threads: int) -> Inference:
+        model = OnnxModel(self._path, threads=threads, providers=self._device.providers)
         (inference := Inference(model, self._card.input, self._limits)).warm()
         return inference
 
@@ -228,10 +228,10 @@ class OnnxBackend:
         threads = min(self.cpus, ALONE_THREADS)
         if self.fixed.threads or not self.decodes or threads == 1:
             return 1
-        alone = self._session(threads, spin=True)
+        alone = self._session(threads)
         golden.check(self._golden, self._card.input, self._precision, alone.model.run, alone.model.provider)
-        times = sorted(alone.times())  # nine of ten count: of a quick network's calls, some wait 3 ms for a thread to get a core
-        return threads if times[9 * len(times) // 10] < ALONE_WORTH * usual else 1
+        # Medians: threads sleep while they wait, and are not always woken as fast as at best.
+        return threads if median(alone.times()) < ALONE_WORTH * usual else 1
 
     def _plan_from(self, book: PlanBook, inherited: Plan | None) -> None:
         """Start on the best plan that is known. What is fixed holds in any case."""

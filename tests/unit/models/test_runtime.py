@@ -70,11 +70,3 @@ def test_several_threads_may_run_it_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(model.run, images))
     np.testing.assert_array_equal(together, alone)
-
-
-@pytest.mark.parametrize("spin", [False, True])
-def test_threads_stay_awake_within_a_call_if_they_shall_and_never_between_calls(tmp_path: Path, spin: bool) -> None:
-    write_graph(tmp_path / "model.onnx", 2)
-    options = OnnxModel(tmp_path / "model.onnx", threads=2, spin=spin)._session.get_session_options()
-    assert options.get_session_config_entry("session.intra_op.allow_spinning") == str(int(spin))
-    assert options.get_session_config_entry("session.force_spinning_stop") == "1"

@@ -43,8 +43,8 @@ def machine(
 class OnCpu(OnnxModel):
     """A session that was asked for CUDA and came up without it."""
 
-    def __init__(self, path: Path, *, threads: int, providers: Sequence[Provider] = (), spin: bool = False) -> None:
-        super().__init__(path, threads=threads, spin=spin)
+    def __init__(self, path: Path, *, threads: int, providers: Sequence[Provider] = ()) -> None:
+        super().__init__(path, threads=threads)
 
 
 class OnCuda(OnCpu):

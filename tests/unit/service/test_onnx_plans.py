@@ -134,8 +134,8 @@ def test_what_one_image_takes_at_best_decides_on_the_lane_more(
     assert backend.plan == backend.default == Plan(1, lanes, 1)
 
 
-@pytest.mark.parametrize(("together", "threads"), [([0.8] * 9 + [3.0] + [0.1] * 2, 2), ([0.8] * 8 + [3.0] * 2, 1)])
-def test_an_image_that_is_alone_gets_more_threads_if_nine_of_ten_are_quicker(
+@pytest.mark.parametrize(("together", "threads"), [([0.1, 0.8, 0.8], 2), ([0.1, 0.95, 1.2], 1)])
+def test_an_image_that_is_alone_gets_more_threads_if_they_are_mostly_quicker(
     store: Path, monkeypatch: pytest.MonkeyPatch, together: list[float], threads: int
 ) -> None:
     monkeypatch.setattr(Inference, "times", lambda self: together if self.model.threads == 2 else [0.5, 1.0, 1.5])
