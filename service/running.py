@@ -92,7 +92,8 @@ class Running:
     @property
     def proven_plan(self) -> Plan | None:
         """What it runs on, unless that is a default, which another network would have its own of."""
-        return None if self.backend.tunable is None or self.backend.tunable.tuning.source == "default" else self.plan
+        tunable = self.backend.tunable
+        return None if tunable is None or tunable.plan == tunable.fixed.apply(tunable.default) else tunable.plan
 
     async def adopt(self, plan: Plan) -> None:
         """Go over to another plan, under way as it is."""
