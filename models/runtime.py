@@ -10,6 +10,7 @@ import onnxruntime
 
 from models.errors import BrokenModel
 from models.metadata import INPUT_NAME, OUTPUT_NAME
+from models.one_by_one import in_single_images
 
 Provider: TypeAlias = str | tuple[str, dict[str, Any]]
 
@@ -24,22 +25,32 @@ def runtime_of(provider: str) -> list[str]:
 class OnnxGraph:
     """An inference session of any ONNX file with one input and one output. `run` may be called from several threads at once."""
 
-    def __init__(self, path: Path, *, threads: int, providers: Sequence[Provider] = CPU) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int,
+        providers: Sequence[Provider] = CPU,
+        spin: bool = False,
+        instead: bytes | None = None,
+    ) -> None:
         """Load a file on the first of `providers` that works. Raises `BrokenModel` if the file can't be loaded.
 
         `threads` are used by each call; with one, a call runs on the thread that makes it and many may run side by side.
+        `spin`: whether threads that wait for one another within a call burn processor time, which spares waking them. Between
+        calls they sleep in any case. `instead`: what was made of the file, to run in its place.
         """
         self.threads = threads
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads  # always stated: onnxruntime would count the host's processors
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.add_session_config_entry(
-            "session.intra_op.allow_spinning", "0"
-        )  # waiting threads must not burn a container's share
+        # Threads that wait for work must not burn a container's share.
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+            self._session = onnxruntime.InferenceSession(instead or str(path), options, providers=list(providers))
         except Exception as exc:  # onnxruntime raises a dozen types of its own, rooted in RuntimeError or Exception
             raise BrokenModel(f"{path.name} can't be loaded: {exc}") from exc
 
@@ -52,10 +63,24 @@ class OnnxGraph:
 class OnnxModel(OnnxGraph):
     """A session of a file that keeps the contract: RGB images uint8 [N, height, width, 3] -> scores float32 [N, classes]."""
 
-    def __init__(self, path: Path, *, threads: int, providers: Sequence[Provider] = CPU) -> None:
-        """Load a file, as `OnnxGraph`. Raises `BrokenModel` if it is no model of ours."""
-        super().__init__(path, threads=threads, providers=providers)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int,
+        providers: Sequence[Provider] = CPU,
+        spin: bool = False,
+        one_by_one: bool = False,
+    ) -> None:
+        """Load a file, as `OnnxGraph`. Raises `BrokenModel` if it is no model of ours.
+
+        `one_by_one`: infer the images of a batch one after the other, as far as the file allows it (`in_single_images`).
+        """
+        wrapped = in_single_images(path) if one_by_one else None
+        super().__init__(path, threads=threads, providers=providers, spin=spin, instead=wrapped)
         self._check_contract(path)
+        self.one_by_one = wrapped is not None
+        """Whether it does."""
 
     @property
     def provider(self) -> str:

@@ -16,16 +16,23 @@ Work: TypeAlias = Callable[[Sequence[In]], Sequence[Out]]
 Job: TypeAlias = "tuple[asyncio.Future[Sequence[Out]], Sequence[In], Work[In, Out]]"
 
 
+class Crowd:
+    """Those who share processors."""
+
+    def __init__(self) -> None:
+        self.busy = 0
+        """Batches that were handed to lanes, whosever, and are not done yet."""
+
+
 class Lanes(Generic[In, Out]):
     """`count` threads. concurrent.futures would do, at twice the cost of a hop: a lock and a condition for every call."""
 
-    def __init__(self, work: Work[In, Out], count: int, name: str) -> None:
-        """`work` runs on the threads, several calls at once."""
+    def __init__(self, work: Work[In, Out], count: int, name: str, crowd: Crowd) -> None:
+        """`work` runs on the threads, several calls at once. `crowd` learns of them."""
         self._work = work
         self._jobs: SimpleQueue[Job[Out, In] | None] = SimpleQueue()
         self.count = count
-        self.busy = 0
-        """Batches handed over and not done yet."""
+        self._crowd = crowd
         for number in range(count):
             # A daemon: a call that hangs in native code must not keep the process from ending.
             threading.Thread(target=self._serve, name=f"{name}-lane-{number}", daemon=True).start()
@@ -36,7 +43,7 @@ class Lanes(Generic[In, Out]):
         `work`: for this batch, instead of the lanes' own.
         """
         future: asyncio.Future[Sequence[Out]] = asyncio.get_running_loop().create_future()
-        self.busy += 1
+        self._crowd.busy += 1
         self._jobs.put((future, batch, work or self._work))
         return future
 
@@ -63,7 +70,7 @@ class Lanes(Generic[In, Out]):
             del job, future, batch, work, results, error  # an idle lane holds no image
 
     def _settle(self, future: "asyncio.Future[Sequence[Out]]", results: Sequence[Out], error: Exception | None) -> None:
-        self.busy -= 1
+        self._crowd.busy -= 1
         if future.done():
             return
         if error is not None:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
@@ -15,8 +16,19 @@ from service.tuning import Measured, Plan
 
 log = logging.getLogger("parallax.plans")
 
-MEANING = "batches of one inference, lanes by its time"
+MEANING = "batches of one inference, single images in one call, lanes by their time"
 """What a plan's batch size stands for, and what others were held against. What was kept under another rule is measured anew."""
+
+
+class Kept(NamedTuple):
+    """What is known of a model on this machine."""
+
+    plan: Plan
+    """The best."""
+    measured: list[Measured]
+    """What it was chosen from."""
+    threads_alone: int = 1
+    """With which an image is quickest that finds nobody else there."""
 
 
 class _Speed(BaseModel):
@@ -33,12 +45,13 @@ class _Speed(BaseModel):
 
 
 class _File(BaseModel):
-    """What a file holds: for whom it was measured, in words; what was chosen; what was measured."""
+    """What a file holds: for whom it was measured, in words, and a `Kept`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     measured_for: list[str]
     plan: _Speed
+    threads_alone: PositiveInt
     measured: list[_Speed]
 
 
@@ -51,17 +64,19 @@ class PlanBook:
         self._speeds_until = speeds_until
         self._machine = [processor(), f"{cpus} cores", MEANING]
 
-    def find(self, model: Sequence[str]) -> tuple[Plan, list[Measured]] | None:
-        """The plan that was kept for a model (its digest and what else it runs on), with what was measured then."""
+    def find(self, model: Sequence[str]) -> Kept | None:
+        """What was kept for a model (its digest and what else it runs on)."""
         path = self._path(model)
         try:
-            kept = _File.model_validate_json(path.read_bytes())
+            file = _File.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValidationError) as exc:
             log.warning("a kept plan can't be read; it is measured anew", extra={"file": path.name, "reason": str(exc)[:200]})
             return None
-        return kept.plan.plan, [Measured(speed.plan, speed.images_per_second) for speed in kept.measured]
+        return Kept(
+            file.plan.plan, [Measured(speed.plan, speed.images_per_second) for speed in file.measured], file.threads_alone
+        )
 
     def speed(self, model: Sequence[str]) -> float | None:
         """Images/s of a model on the plan that was kept for it, if that was measured in time."""
@@ -70,18 +85,20 @@ class PlanBook:
         except OSError:
             return None
         kept = self.find(model) if in_time else None
-        return next((tried.images_per_second for tried in kept[1] if tried.plan == kept[0]), None) if kept else None
+        return next((tried.images_per_second for tried in kept.measured if tried.plan == kept.plan), None) if kept else None
 
-    def keep(self, model: Sequence[str], plan: Plan, measured: Sequence[Measured]) -> None:
-        """Write a plan down for the next start. What can't be written is logged: the service goes on without."""
-        speeds = [_Speed(**asdict(tried.plan), images_per_second=round(tried.images_per_second, 1)) for tried in measured]
-        chosen = next((speed for speed in speeds if speed.plan == plan), _Speed(**asdict(plan)))
-        kept = _File(measured_for=[*model, *self._machine], plan=chosen, measured=speeds)
+    def keep(self, model: Sequence[str], kept: Kept) -> None:
+        """Write it down for the next start. What can't be written is logged: the service goes on without."""
+        speeds = [_Speed(**asdict(tried.plan), images_per_second=round(tried.images_per_second, 1)) for tried in kept.measured]
+        chosen = next((speed for speed in speeds if speed.plan == kept.plan), _Speed(**asdict(kept.plan)))
+        content = _File(
+            measured_for=[*model, *self._machine], plan=chosen, threads_alone=kept.threads_alone, measured=speeds
+        ).model_dump_json(indent=1)
         path = self._path(model)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=self._folder, suffix=".tmp", delete=False, encoding="utf-8") as file:
-                file.write(kept.model_dump_json(indent=1))
+                file.write(content)
             Path(file.name).replace(path)
         except OSError as exc:
             log.warning("the plan could not be kept", extra={"folder": str(self._folder), "reason": exc.strerror or str(exc)})

@@ -95,10 +95,10 @@ class Running:
         tunable = self.backend.tunable
         return None if tunable is None or tunable.plan == tunable.fixed.apply(tunable.default) else tunable.plan
 
-    async def adopt(self, plan: Plan) -> None:
+    async def adopt(self, plan: Plan, threads_alone: int) -> None:
         """Go over to another plan, under way as it is."""
         if self.backend.tunable:
-            await self.backend.tunable.adopt(plan)
+            await self.backend.tunable.adopt(plan, threads_alone)
             self.batcher.resize(
                 max_batch_size=self.backend.max_batch_size,
                 max_in_flight=self.backend.max_in_flight,

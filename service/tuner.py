@@ -12,8 +12,9 @@ from service.activity import Activity
 from service.backends.base import Rival, Tunable
 from service.errors import Closing
 from service.lanes import Interrupted
+from service.memory import give_back
 from service.niceness import NOT_URGENT, step_back
-from service.plans import PlanBook
+from service.plans import Kept, PlanBook
 from service.registry import Registry
 from service.running import Running
 from service.tuning import Measured, Plan, choose, confirm, search
@@ -64,8 +65,8 @@ class Tuner:
     async def _look_up(self, running: Running, tunable: Tunable) -> None:
         kept = self._book.find(tunable.plan_key)
         if kept is not None:
-            tunable.tuning.state, tunable.tuning.source, tunable.tuning.measured = "tuned", "kept", kept[1]
-            await running.adopt(tunable.fixed.apply(kept[0]))
+            tunable.tuning.state, tunable.tuning.source, tunable.tuning.measured = "tuned", "kept", kept.measured
+            await running.adopt(tunable.fixed.apply(kept.plan), kept.threads_alone)
 
     async def _tune(self, running: Running, tunable: Tunable) -> None:
         tunable.tuning.state = "running"
@@ -92,11 +93,11 @@ class Tuner:
 
     async def _choose_plan(self, running: Running, tunable: Tunable, stop: threading.Event) -> None:
         """Measure plans, go over to the best, and keep it."""
-        measured, plan = await self._search(running, tunable, running.identity.provider, stop)
-        if plan != tunable.plan:
-            await running.adopt(plan)
-        tunable.tuning.source, tunable.tuning.measured = "measured", measured
-        self._book.keep(tunable.plan_key, plan, measured)
+        found = await self._search(running, tunable, running.identity.provider, stop)
+        if (found.plan, found.threads_alone) != (tunable.plan, tunable.threads_alone):
+            await running.adopt(found.plan, found.threads_alone)
+        tunable.tuning.source, tunable.tuning.measured = "measured", found.measured
+        self._book.keep(tunable.plan_key, found)
         self._known.pop(running, None)
 
     async def _try_rival(self, running: Running, rival: Rival, stop: threading.Event) -> None:
@@ -109,21 +110,26 @@ class Tuner:
             return
         try:
             if (tunable := backend.tunable) is not None:
-                measured, plan = await self._search(rival, tunable, backend.identity.provider, stop)
-                self._book.keep(tunable.plan_key, plan, measured)
-                log.info("variant measured", extra=described | {"plan": asdict(plan)})
+                found = await self._search(rival, tunable, backend.identity.provider, stop)
+                self._book.keep(tunable.plan_key, found)
+                log.info("variant measured", extra=described | {"plan": asdict(found.plan)})
         finally:
             await backend.close()
 
-    async def _search(self, owner: object, tunable: Tunable, provider: str, stop: threading.Event) -> tuple[list[Measured], Plan]:
-        """Measure plans but for those that the owner's search knows from before it was interrupted, and choose one."""
+    async def _search(self, owner: object, tunable: Tunable, provider: str, stop: threading.Event) -> Kept:
+        """Measure plans but for those that the owner's search knows from before it was interrupted, and choose one.
+
+        For who is alone all is measured now too, and not when a version is loaded, beside whatever else goes on then.
+        """
         known = self._known.setdefault(owner, {})
         measured = await asyncio.to_thread(_measure, tunable, provider, known, stop)
         default = tunable.fixed.apply(tunable.default)
         plan = choose(measured, default)
         if plan != default:
             plan = await asyncio.to_thread(confirm, plan, default, lambda one: tunable.measure(one, stop))
-        return measured, plan
+        kept = Kept(plan, measured, await asyncio.to_thread(tunable.quickest_alone, stop))
+        await asyncio.to_thread(give_back)
+        return kept
 
 
 def _measure(tunable: Tunable, provider: str, known: dict[Plan, float], stop: threading.Event) -> list[Measured]:

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
+
+Way = TypeVar("Way")
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 CUDA_BATCHES = (1, 2, 4, 8, 16, 32)
@@ -117,8 +119,8 @@ def choose(measured: Sequence[Measured], default: Plan) -> Plan:
     return min(good, key=lambda tried: (tried.plan.batch_size, -tried.images_per_second)).plan
 
 
-def confirm(challenger: Plan, default: Plan, measure: Measure) -> Plan:
-    """The challenger if it beats the default once more: both measured in turn, medians compared. One look may be luck."""
+def confirm(challenger: Way, default: Way, measure: Callable[[Way], float]) -> Way:
+    """The challenger if it is worth more than the default: both measured in turn, medians compared. One look may be luck."""
     looks = [(measure(default), measure(challenger)) for _ in range(LOOKS)]
     before, after = (median(speeds) for speeds in zip(*looks, strict=True))
     return challenger if after > before * (1 + WORTH) else default

@@ -110,6 +110,11 @@ class Tunable(Protocol):
         ...
 
     @property
+    def threads_alone(self) -> int:
+        """On which an image runs that finds nobody else there."""
+        ...
+
+    @property
     def tuning(self) -> Tuning:
         """What is known of it; the tuner writes here."""
         ...
@@ -143,8 +148,15 @@ class Tunable(Protocol):
         """Images per second under a plan. Blocks a fraction of a second; raises `lanes.Interrupted` as soon as `stop` is set."""
         ...
 
-    async def adopt(self, plan: Plan) -> None:
-        """Go over to a plan. Batches under way end as they began."""
+    def quickest_alone(self, stop: threading.Event) -> int:
+        """Threads with which an image that finds nobody else there is quickest. Blocks a second or so; raises as `measure`."""
+        ...
+
+    async def adopt(self, plan: Plan, threads_alone: int | None = None) -> None:
+        """Go over to a plan, and to so many threads for an image that is alone (None: as before).
+
+        Batches under way end as they began.
+        """
         ...
 
 

@@ -2,7 +2,7 @@
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import onnxruntime
 
 from models.runtime import CPU, Provider
 from service.errors import ConfigurationError
+from service.lanes import Crowd
 from service.settings import Settings
 from service.tuning import CUDA_PROVIDER
 
@@ -23,6 +24,8 @@ class Device:
     cpus: int
     note: str = ""
     """What `auto` found missing, for `/v1/backends`."""
+    crowd: Crowd = field(default_factory=Crowd, compare=False)
+    """All who run on it."""
 
 
 def choose_device(settings: Settings, cpus: int) -> Device:

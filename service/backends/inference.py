@@ -26,9 +26,12 @@ class Inference:
     """Runs batches on one session, from several threads at once."""
 
     def __init__(self, model: OnnxModel, spec: InputSpec, limits: imaging.Limits, batch_size: int | None = None) -> None:
-        """`model` takes images of the size that `spec` states, `batch_size` of them at a time (None: as many as come)."""
+        """`model` takes images of the size that `spec` states, `batch_size` of them at a time (None: as many as come).
+
+        One that takes them one by one is given all that come, in one call.
+        """
         self.model = model
-        self._batch_size = batch_size
+        self._batch_size = None if model.one_by_one else batch_size
         self._spec = spec
         self._limits = limits
         self._padded = model.provider == CUDA_PROVIDER
@@ -67,7 +70,7 @@ class Inference:
         return times
 
     def _run_one(self, batch: Sequence[Item]) -> Sequence[Outcome]:
-        """Decode and infer one batch: what was decoded is still in the processor's caches when it is inferred."""
+        """Decode and infer what one call of the model takes: what was decoded is still in the processor's caches then."""
         pixels: list[imaging.Pixels] = []
         decoded: list[tuple[float, float]] = []
         refused: dict[int, Exception] = {}
@@ -94,6 +97,8 @@ class Inference:
         scores = self._run(pixels)
         ended = time.perf_counter()
         took, size = ended - started, len(pixels)
+        if self.model.one_by_one:
+            took, size = took / size, 1
         outcomes: list[Outcome] = [
             Inferred(row, after - before, took, after, ended, size) for row, (before, after) in zip(scores, decoded, strict=True)
         ]

@@ -5,24 +5,25 @@ import threading
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from statistics import median
 from typing import Any
 
-from models import golden, imaging
+from models import imaging
 from models.errors import BrokenModel, ModelError
 from models.metadata import ModelCard, Variant
 from models.repository import StoredModel
-from models.runtime import OnnxModel, runtime_of
+from models.runtime import runtime_of
 from service.backends.base import Rival, Tunable, Tuning, TuningState
 from service.backends.devices import Device, cuda_missing
 from service.backends.inference import Inference, Item, Outcome
+from service.backends.sessions import Sessions
 from service.backends.variants import Choice, asked_for, expected_speeds, fastest_first
 from service.domain import Identity
 from service.errors import BackendFailed, Closing, ConfigurationError
 from service.lanes import Lanes, throughput
+from service.memory import give_back
 from service.plans import PlanBook
 from service.settings import Settings
-from service.tuning import CUDA_PROVIDER, Plan, default_plan
+from service.tuning import CUDA_PROVIDER, Plan, confirm, default_plan
 
 MEASURE_S = 0.2
 """How long a plan is tried."""
@@ -33,8 +34,9 @@ handed over can neither pass its deadline unseen nor outlive its caller by more.
 
 ALONE_THREADS = 4
 """For an image that is alone. Beyond these, waking threads costs a small network more than it wins."""
-ALONE_WORTH = 0.9
-"""What share of its time an image that is alone must need with all threads, to get them."""
+
+FIRST = Plan(1, 1, 1)
+"""What is loaded before anything is known."""
 
 
 class OnnxBackend:
@@ -48,22 +50,20 @@ class OnnxBackend:
         """Use `load`, which checks everything first. Blocks, as it opens a session. Raises `ModelError`."""
         card = stored.card
         self._card = card
-        self._path = stored.folder / variant.file
         self._device = device
-        self._limits = imaging.Limits(settings.max_body_bytes, settings.max_pixels)
-        self._precision = variant.precision
-        self._golden = stored.folder / card.golden.file
-        self._sample = golden.images(self._golden)[0]
+        self._sessions = Sessions(stored, variant, device, imaging.Limits(settings.max_body_bytes, settings.max_pixels))
+        self._sample = self._sessions.golden_image()
         self._lanes: Lanes[Item, Outcome] | None = None
-        model = OnnxModel(self._path, threads=1, providers=device.providers)
-        self._inference: Inference | None = Inference(model, card.input, self._limits)
+        self._inference: Inference | None = self._sessions.open(FIRST)
+        self._shape = self._sessions.shape(FIRST)
         self._alone: Inference | None = None
         self._threads_alone = 1
         self._seconds = 0.0
-        self.identity = Identity(card.name, "onnx", card.version, variant.precision, model.provider, tuple(card.labels))
+        provider = self._inference.model.provider
+        self.identity = Identity(card.name, "onnx", card.version, variant.precision, provider, tuple(card.labels))
         self.cpus = device.cpus
         self.fixed = settings.fixed_plan(card.name)
-        self.plan_key = _plan_key(card, variant, model.provider)
+        self.plan_key = _plan_key(card, variant, provider)
         self._untuned: TuningState = "off" if settings.tune == "off" or self.fixed.whole else "waiting"
         self.tuning = Tuning(self._untuned, "default")
         self.rivals = [] if self._untuned == "off" else list(choice.rivals)
@@ -120,10 +120,10 @@ class OnnxBackend:
             backend._device = replace(device, note=note)
         if model.classes not in (None, len(card.labels)):
             raise BrokenModel(f"{variant.file} gives {model.classes} scores for {len(card.labels)} labels")
-        golden.check(backend._golden, card.input, variant.precision, model.run, model.provider)
-        times = inference.times()
-        backend._seconds, backend._threads_alone = min(times), backend._quickest_alone(median(times))
+        backend._sessions.checked(inference)
+        backend._seconds = min(inference.times())
         backend._plan_from(book, inherited)
+        give_back()
         return backend
 
     @property
@@ -135,6 +135,11 @@ class OnnxBackend:
     def default(self) -> Plan:
         """Made of what one image takes."""
         return default_plan(self.identity.provider, self.cpus, self._seconds)
+
+    @property
+    def threads_alone(self) -> int:
+        """One, until somebody has measured it."""
+        return self._threads_alone
 
     @property
     def decodes(self) -> bool:
@@ -155,19 +160,21 @@ class OnnxBackend:
         """Make the lanes, here and not where it was loaded: threads inherit the niceness of who makes them."""
         await self.adopt(self.plan)
 
-    async def adopt(self, plan: Plan) -> None:
-        """Go over to a plan: a session with as many threads, if it has another number, and new lanes."""
-        inference = self._open()
-        if plan.threads != inference.model.threads:
-            inference = await asyncio.to_thread(self._session, plan.threads)
-        alone = self._alone
-        if alone is None and plan.threads < self._threads_alone:
-            alone = await asyncio.to_thread(self._session, self._threads_alone)
+    async def adopt(self, plan: Plan, threads_alone: int | None = None) -> None:
+        """Go over to a plan: a session that suits it, if this one does not, and new lanes."""
+        inference, shape = self._open(), self._sessions.shape(plan)
+        if shape != self._shape:
+            inference = await asyncio.to_thread(lambda: self._sessions.checked(self._sessions.open(plan)))
+        threads = threads_alone or self._threads_alone
+        alone = self._alone if threads == self._threads_alone else None
+        if alone is None and plan.threads < threads:
+            alone = await asyncio.to_thread(lambda: self._sessions.checked(self._sessions.open_alone(threads)))
         self._open()
-        self._inference, self._alone = inference.in_batches_of(plan.batch_size), alone
+        self._inference, self._shape = inference.in_batches_of(plan.batch_size), shape
+        self._alone, self._threads_alone = alone, threads
         before = self._lanes
         self.plan = plan
-        self._lanes = Lanes(self._inference, plan.lanes, self.identity.name)
+        self._lanes = Lanes(self._inference, plan.lanes, self.identity.name, self._device.crowd)
         if before is not None:
             before.close()
 
@@ -179,8 +186,8 @@ class OnnxBackend:
         """Run one batch on a lane."""
         if self._lanes is None:
             raise BackendFailed(f"{self.identity.name} was not started.")
-        alone = self._alone if len(batch) == 1 and not self._lanes.busy and self.plan.threads < self._threads_alone else None
-        return self._lanes.run(batch, alone)
+        is_alone = len(batch) == 1 and not self._device.crowd.busy and self.plan.threads < self._threads_alone
+        return self._lanes.run(batch, self._alone if is_alone else None)
 
     def describe(self) -> Mapping[str, Any]:
         """Input, plan, threads of an image that is alone, accuracies, images/s by which the variant was chosen, and notes."""
@@ -209,35 +216,29 @@ class OnnxBackend:
     def measure(self, plan: Plan, stop: threading.Event) -> float:
         """Decode and infer a golden image over and over on as many threads as the plan has lanes."""
         # A session of its own: memory that a big batch took goes back with it.
-        work = self._session(plan.threads).in_batches_of(plan.batch_size)
+        work = self._sessions.open(plan)
         item: Item = self._sample if self.decodes else self.prepare(self._sample)
         return throughput(work, [item] * plan.handover(self.identity.provider, self._seconds), plan.lanes, MEASURE_S, stop)
+
+    def quickest_alone(self, stop: threading.Event) -> int:
+        """Decode and infer a golden image over and over, with nobody beside, on one thread and on all."""
+        threads = min(self.cpus, ALONE_THREADS)
+        if self.fixed.threads or not self.decodes or threads == 1:
+            return 1
+        sessions = {count: self._sessions.open_alone(count) for count in (1, threads)}
+        return confirm(threads, 1, lambda count: throughput(sessions[count], [self._sample], 1, MEASURE_S, stop))
 
     def _open(self) -> Inference:
         if self._inference is None:
             raise Closing(f"{self.identity.name}/{self.identity.version} is served no longer.")
         return self._inference
 
-    def _session(self, threads: int) -> Inference:
-        model = OnnxModel(self._path, threads=threads, providers=self._device.providers)
-        (inference := Inference(model, self._card.input, self._limits)).warm()
-        return inference
-
-    def _quickest_alone(self, usual: float) -> int:
-        """Threads with which an image that is alone is quickest; one takes `usual`. Measured by who loads, at nobody's cost."""
-        threads = min(self.cpus, ALONE_THREADS)
-        if self.fixed.threads or not self.decodes or threads == 1:
-            return 1
-        alone = self._session(threads)
-        golden.check(self._golden, self._card.input, self._precision, alone.model.run, alone.model.provider)
-        # Medians: threads sleep while they wait, and are not always woken as fast as at best.
-        return threads if median(alone.times()) < ALONE_WORTH * usual else 1
-
     def _plan_from(self, book: PlanBook, inherited: Plan | None) -> None:
         """Start on the best plan that is known. What is fixed holds in any case."""
         kept, self.plan = book.find(self.plan_key), self.default
         if kept is not None:
-            self.plan, self.tuning = kept[0], Tuning("waiting" if self.rivals else "tuned", "kept", kept[1])
+            self.plan, self.tuning = kept.plan, Tuning("waiting" if self.rivals else "tuned", "kept", kept.measured)
+            self._threads_alone = 1 if self.fixed.threads else kept.threads_alone
         elif inherited is not None:
             self.plan, self.tuning = inherited, Tuning(self._untuned, "inherited")
         self.plan = self.fixed.apply(self.plan)

@@ -12,7 +12,7 @@ import pytest
 from models.metadata import Precision
 from models.runtime import runtime_of
 from service.api.wire import REQUESTS_OF_SEVERAL
-from service.plans import PlanBook
+from service.plans import Kept, PlanBook
 from service.tuning import Measured, Plan
 from tests.api.conftest import LABELS
 from tests.support.images import plain
@@ -79,7 +79,7 @@ def test_a_worker_that_takes_anothers_place_serves_the_variant_that_the_others_s
         assert _precisions(server, 10) == {"int8"}
         for variant, speed in zip(stored.card.variants, (200, 100), strict=True):  # what a tuner finds meanwhile
             key = ["tiny", variant.sha256, *runtime_of("CPUExecutionProvider")]
-            PlanBook(tmp_path / "data" / "plans", 1).keep(key, Plan(1, 1, 1), [Measured(Plan(1, 1, 1), speed)])
+            PlanBook(tmp_path / "data" / "plans", 1).keep(key, Kept(Plan(1, 1, 1), [Measured(Plan(1, 1, 1), speed)]))
         children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
         before = set(_serving(children))
         for worker in before:

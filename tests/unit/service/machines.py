@@ -25,7 +25,9 @@ def machine(
     """A machine as the backend sees it. `missing`: a library that can't be opened. Returns what was done, in order."""
     done: list[str] = []
 
-    def open_library(path: str, mode: int = 0) -> None:
+    def open_library(path: str | None, mode: int = 0) -> None:
+        if path is None:  # the program itself, whose malloc is asked for
+            return
         name = Path(path).name
         done.append(name)
         if missing and missing in name:
@@ -43,8 +45,16 @@ def machine(
 class OnCpu(OnnxModel):
     """A session that was asked for CUDA and came up without it."""
 
-    def __init__(self, path: Path, *, threads: int, providers: Sequence[Provider] = ()) -> None:
-        super().__init__(path, threads=threads)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int,
+        providers: Sequence[Provider] = (),
+        spin: bool = False,
+        one_by_one: bool = False,
+    ) -> None:
+        super().__init__(path, threads=threads, spin=spin, one_by_one=one_by_one)
 
 
 class OnCuda(OnCpu):

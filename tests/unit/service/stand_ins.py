@@ -57,6 +57,8 @@ class Measurable:
         self.tuning = Tuning("waiting", "default")
         self.rivals: list[Rival] = []
         self.fixed = Fixed()
+        self.threads_alone = 1
+        self.best_alone = 1
         self.speed = speed
         self.hold = hold
         self.tried: list[Plan] = []
@@ -69,9 +71,14 @@ class Measurable:
             raise Interrupted
         return self.speed(plan)
 
-    async def adopt(self, plan: Plan) -> None:
+    def quickest_alone(self, stop: threading.Event) -> int:
+        if stop.is_set():
+            raise Interrupted
+        return self.best_alone
+
+    async def adopt(self, plan: Plan, threads_alone: int | None = None) -> None:
         self.adopted.append(plan)
-        self.plan = plan
+        self.plan, self.threads_alone = plan, threads_alone or self.threads_alone
 
 
 def candidate(

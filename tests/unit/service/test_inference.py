@@ -1,5 +1,6 @@
 """What a lane does with a batch: each image has its own outcome, in its own place."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ class Spoilt(OnnxModel):
     """One score of some rows is no number."""
 
     def __init__(self, model: OnnxModel, rows: set[int], what: float) -> None:
-        self._session, self.threads = model._session, 1
+        self._session, self.threads, self.one_by_one = model._session, 1, False
         self.rows, self.what = rows, what
 
     def run(self, images: "np.ndarray[Any, np.dtype[np.uint8]]") -> "np.ndarray[Any, np.dtype[np.float32]]":
@@ -102,7 +103,7 @@ class Watched(OnnxModel):
     """It remembers the batches it saw."""
 
     def __init__(self, model: OnnxModel) -> None:
-        self._session, self.threads = model._session, 1
+        self._session, self.threads, self.one_by_one = model._session, 1, False
         self.seen: list[int] = []
 
     def run(self, images: "np.ndarray[Any, np.dtype[np.uint8]]") -> "np.ndarray[Any, np.dtype[np.float32]]":
@@ -168,6 +169,22 @@ def test_what_a_lane_takes_is_inferred_batch_by_batch_and_each_image_keeps_its_p
     outcomes = Inference(session, SPEC, imaging.DEFAULT_LIMITS, batch_size)([prepared(level) for level in (0, 255, 255, 0)])
     assert [told(outcome) for outcome in outcomes] == [0, 1, 1, 0]
     assert session.seen == seen
+
+
+def test_a_model_that_takes_images_one_by_one_gets_all_in_one_call_and_each_is_told_its_own_share_of_the_time(
+    model: OnnxModel,
+) -> None:
+    session = Watched(model)
+    session.one_by_one = True
+    inference = Inference(session, SPEC, imaging.DEFAULT_LIMITS, 1)
+    started = time.perf_counter()
+    outcomes = inference([prepared(level) for level in (0, 255, 255, 0)])
+    took = time.perf_counter() - started
+    assert [told(outcome) for outcome in outcomes] == [0, 1, 1, 0]
+    assert session.seen == [4]
+    inferred = [outcome for outcome in outcomes if isinstance(outcome, Inferred)]
+    assert [outcome.batch for outcome in inferred] == [1] * 4
+    assert 0 < sum(outcome.infer for outcome in inferred) < took
 
 
 def test_a_broken_image_takes_no_place_of_another_batch(model: OnnxModel) -> None:

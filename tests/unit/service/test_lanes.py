@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from service.errors import BackendFailed
-from service.lanes import Interrupted, Lanes, throughput
+from service.lanes import Crowd, Interrupted, Lanes, throughput
 from tests.unit.service.stand_ins import PATIENCE_S, soon, until
 
 
@@ -41,28 +41,31 @@ def threads_of(name: str) -> list[threading.Thread]:
 
 
 async def test_results_come_back_to_who_asked_whichever_lane_did_the_work(work: Work) -> None:
-    lanes = Lanes(work, 3, "several")
+    lanes = Lanes(work, 3, "several", Crowd())
     work.go_on.set()
     batches = [[number, number + 1] for number in range(50)]
     assert await soon(asyncio.gather(*map(lanes.run, batches))) == [[2 * number, 2 * number + 2] for number in range(50)]
     lanes.close()
 
 
-async def test_a_batch_may_bring_its_own_work_and_the_lanes_know_how_many_are_not_done(work: Work) -> None:
-    lanes = Lanes(work, 2, "own")
+async def test_a_batch_may_bring_its_own_work_and_the_crowd_knows_how_many_are_not_done_whosever(work: Work) -> None:
+    crowd = Crowd()
+    lanes, others = Lanes(work, 2, "own", crowd), Lanes(work, 1, "others", crowd)
     usual, own, cancelled = lanes.run([1]), lanes.run([1], lambda batch: [10 * number for number in batch]), lanes.run([3])
+    elsewhere = others.run([4])
     cancelled.cancel()
-    assert lanes.busy == 3
+    assert crowd.busy == 4
     assert await soon(own) == [10]
     work.go_on.set()
-    assert await soon(usual) == [2]
-    await until(lambda: not lanes.busy, "nothing is left")
+    assert [await soon(usual), await soon(elsewhere)] == [[2], [8]]
+    await until(lambda: not crowd.busy, "nothing is left")
     assert [3] not in work.seen
     lanes.close()
+    others.close()
 
 
 async def test_so_many_batches_run_side_by_side_and_the_next_waits(work: Work) -> None:
-    lanes = Lanes(work, 2, "two")
+    lanes = Lanes(work, 2, "two", Crowd())
     futures = [lanes.run([number]) for number in range(3)]
     await until(lambda: len(work.seen) == 2, "two batches are under way")
     assert len(set(work.threads)) == 2
@@ -90,7 +93,7 @@ async def test_whatever_is_raised_reaches_who_asked_and_the_lane_lives_on(raised
             raise raised
         return batch
 
-    lanes = Lanes(work, 1, "failing")
+    lanes = Lanes(work, 1, "failing", Crowd())
     for _ in range(2):
         with pytest.raises(found) as failed:
             await soon(lanes.run([1]))
@@ -100,7 +103,7 @@ async def test_whatever_is_raised_reaches_who_asked_and_the_lane_lives_on(raised
 
 
 async def test_what_nobody_waits_for_any_more_is_not_begun(work: Work) -> None:
-    lanes = Lanes(work, 1, "left")
+    lanes = Lanes(work, 1, "left", Crowd())
     first, second, third = (lanes.run([number]) for number in range(3))
     await until(lambda: work.seen, "the first is under way")
     second.cancel()
@@ -112,7 +115,7 @@ async def test_what_nobody_waits_for_any_more_is_not_begun(work: Work) -> None:
 
 
 async def test_closing_lets_finish_what_was_handed_over_and_then_the_threads_end(work: Work) -> None:
-    lanes = Lanes(work, 2, "closing")
+    lanes = Lanes(work, 2, "closing", Crowd())
     futures = [lanes.run([number]) for number in range(6)]
     threads = threads_of("closing")
     assert len(threads) == lanes.count == 2
@@ -126,7 +129,7 @@ async def test_closing_lets_finish_what_was_handed_over_and_then_the_threads_end
 
 def test_a_loop_that_closed_meanwhile_ends_the_lane_quietly(work: Work) -> None:
     """A warning of a thread that died would fail this test: see filterwarnings."""
-    lanes = Lanes(work, 1, "late")
+    lanes = Lanes(work, 1, "late", Crowd())
     (thread,) = threads_of("late")
 
     async def hand_over() -> None:
@@ -140,7 +143,7 @@ def test_a_loop_that_closed_meanwhile_ends_the_lane_quietly(work: Work) -> None:
 
 
 def test_a_lane_that_hangs_does_not_keep_the_process(work: Work) -> None:
-    lanes = Lanes(work, 1, "hanging")
+    lanes = Lanes(work, 1, "hanging", Crowd())
     (thread,) = threads_of("hanging")
     lanes.close()
     assert thread.daemon
@@ -150,7 +153,7 @@ async def test_an_idle_lane_holds_neither_image_nor_result() -> None:
     class Image:
         pass
 
-    lanes: Lanes[Image, Image] = Lanes(list, 1, "idle")
+    lanes: Lanes[Image, Image] = Lanes(list, 1, "idle", Crowd())
     image = Image()
     held = weakref.ref(image)
     await soon(lanes.run([image]))

@@ -37,3 +37,24 @@ def arenas(shared: str) -> int:
 def test_threads_share_one_arena_once_told_so() -> None:
     assert arenas("") > 1
     assert arenas("share_one_arena()") == 1
+
+
+GIVEN_BACK = """
+from service.memory import give_back
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+blocks = [bytearray(60_000) for _ in range(1000)]  # smaller than what malloc takes from the system one by one
+last = bytearray(60_000)  # above them all: malloc can't shrink its pool by itself
+blocks.clear()
+before = resident()
+{given_back}
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc is Linux's")
+def test_what_was_freed_goes_back_to_the_system_once_told_so() -> None:
+    for given_back, expected in (("", False), ("give_back()", True)):
+        code = GIVEN_BACK.format(given_back=given_back)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert (int(done.stdout) > 40_000_000) is expected

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.errors import BrokenModel, ImageTooLarge
-from service.backends import onnx as module
+from service.backends import sessions as sessions_module
 from service.errors import BackendFailed, ConfigurationError
 from service.tuning import CUDA_BATCHES, default_plan
 from tests.support.images import encoded, plain
@@ -34,7 +34,7 @@ def test_a_session_that_comes_up_without_cuda_ends_the_start_if_cuda_was_asked_f
     monkeypatch: pytest.MonkeyPatch, store: Path
 ) -> None:
     machine(monkeypatch)
-    monkeypatch.setattr(module, "OnnxModel", OnCpu)
+    monkeypatch.setattr(sessions_module, "OnnxModel", OnCpu)
     tiny_model(store)
     with pytest.raises(ConfigurationError, match=f"fell back to {CPU_PROVIDER}"):
         load_tiny(store, device="cuda")
@@ -42,7 +42,7 @@ def test_a_session_that_comes_up_without_cuda_ends_the_start_if_cuda_was_asked_f
 
 def test_a_session_that_comes_up_without_cuda_is_told_of_under_auto(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
     machine(monkeypatch)
-    monkeypatch.setattr(module, "OnnxModel", OnCpu)
+    monkeypatch.setattr(sessions_module, "OnnxModel", OnCpu)
     tiny_model(store)
     backend = load_tiny(store)
     assert backend.identity.provider == CPU_PROVIDER
@@ -60,7 +60,7 @@ async def test_on_cuda_batches_are_padded_to_few_sizes_that_were_all_seen_before
         sessions.append(OnCuda(*args, **options))
         return sessions[-1]
 
-    monkeypatch.setattr(module, "OnnxModel", session)
+    monkeypatch.setattr(sessions_module, "OnnxModel", session)
     tiny_model(store, labels=("dark", "bright"))
     backend = load_tiny(store, device="cuda")
     assert backend.max_batch_size == max(CUDA_BATCHES)
@@ -94,7 +94,7 @@ async def test_the_precision_is_the_one_asked_for_or_the_best_for_a_cpu(
 
 async def test_on_cuda_auto_prefers_half_precision(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
     machine(monkeypatch)
-    monkeypatch.setattr(module, "OnnxModel", OnCuda)
+    monkeypatch.setattr(sessions_module, "OnnxModel", OnCuda)
     tiny_model(store, precisions=("fp32", "fp16", "int8"))
     backend = load_tiny(store)
     assert backend.identity.precision == "fp16"

@@ -13,6 +13,7 @@ from service.backends import onnx as module
 from service.backends.base import Candidate
 from service.backends.inference import Inference
 from service.errors import Closing
+from service.plans import Kept
 from service.running import Running
 from service.settings import load_settings
 from service.tuning import Measured, Plan, default_plan
@@ -43,16 +44,23 @@ async def test_a_lane_finds_its_next_batch_ready_if_batches_are_short(store: Pat
     await backend.close()
 
 
-async def test_another_plan_takes_new_lanes_and_a_new_session_only_for_another_number_of_threads(store: Path) -> None:
+async def test_another_plan_takes_new_lanes_and_a_new_session_only_for_other_threads_or_another_way_through_a_batch(
+    store: Path,
+) -> None:
     tiny_model(store)
     backend = load_tiny(store)
     await backend.start()
     session, lanes = backend._open().model, backend._lanes
-    await backend.adopt(Plan(2, 1, 1))
+    await backend.adopt(Plan(1, 1, 1))
     assert backend._open().model is session
     assert backend._lanes is not lanes
-    await backend.adopt(Plan(2, 1, 2))
-    assert backend._open().model.threads == 2
+    assert session.one_by_one
+    for plan, one_by_one in ((Plan(1, 1, 2), True), (Plan(2, 1, 2), False)):
+        await backend.adopt(plan)
+        assert (backend._open().model.threads, backend._open().model.one_by_one) == (2, one_by_one)
+    several = backend._open().model
+    await backend.adopt(Plan(4, 1, 2))
+    assert backend._open().model is several
     (scores,) = await infer(backend, plain(255))
     assert scores.argmax() == 1
     await backend.close()
@@ -81,14 +89,14 @@ async def test_batches_of_a_running_backend_grow_when_it_adopts_another_plan(
     pixels = backend.prepare(plain(0))
     await asyncio.gather(*(running.batcher.submit(pixels) for _ in range(5)))
     assert sizes == [1] * 5
-    await running.adopt(Plan(4, 1, 1))
+    await running.adopt(Plan(4, 1, 1), 1)
     await asyncio.gather(*(running.batcher.submit(pixels) for _ in range(9)))
     assert sizes[5:] == [1, 4, 4]
     await running.close()
 
 
 DEFAULT = default_plan("CPUExecutionProvider", 2, 0.0)
-KEPT = Plan(2, 1, 2), [Measured(Plan(2, 1, 2), 50.0)]
+KEPT = Kept(Plan(2, 1, 2), [Measured(Plan(2, 1, 2), 50.0)])
 
 
 @pytest.mark.parametrize(
@@ -109,7 +117,7 @@ def test_it_starts_on_the_best_plan_that_is_known_and_says_whence(
 ) -> None:
     tiny_model(store)
     if kept:
-        plan_book().keep(load_tiny(store).plan_key, *KEPT)
+        plan_book().keep(load_tiny(store).plan_key, KEPT)
     backend = load_tiny(store, inherited=inherited, plans=fixed)
     assert backend.plan == plan
     told = backend.describe()["tuning"]
@@ -134,19 +142,10 @@ def test_what_one_image_takes_at_best_decides_on_the_lane_more(
     assert backend.plan == backend.default == Plan(1, lanes, 1)
 
 
-@pytest.mark.parametrize(("together", "threads"), [([0.1, 0.8, 0.8], 2), ([0.1, 0.95, 1.2], 1)])
-def test_an_image_that_is_alone_gets_more_threads_if_they_are_mostly_quicker(
-    store: Path, monkeypatch: pytest.MonkeyPatch, together: list[float], threads: int
-) -> None:
-    monkeypatch.setattr(Inference, "times", lambda self: together if self.model.threads == 2 else [0.5, 1.0, 1.5])
-    tiny_model(store)
-    assert load_tiny(store).describe()["threads_alone"] == threads
-
-
 def test_a_plan_of_other_files_or_another_runtime_is_not_its_own(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_model(store)
     tiny_model(store, sharpness=10)
-    plan_book().keep(load_tiny(store).plan_key, *KEPT)
+    plan_book().keep(load_tiny(store).plan_key, KEPT)
     assert load_tiny(store).tuning.source == "kept"
     monkeypatch.setattr("models.runtime.onnxruntime.__version__", "99")
     assert load_tiny(store).tuning.source == "default"

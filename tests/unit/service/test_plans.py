@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.plans import MEANING, PlanBook
+from service.plans import MEANING, Kept, PlanBook
 from service.tuning import Measured, Plan
 
 MODEL = ["cnn", "digest", "CPUExecutionProvider"]
-MEASURED = [Measured(Plan(1, 4, 1), 100.0), Measured(Plan(2, 2, 2), 123.4)]
+KEPT = Kept(Plan(2, 2, 2), [Measured(Plan(1, 4, 1), 100.0), Measured(Plan(2, 2, 2), 123.4)], 4)
 
 PLANS = st.builds(Plan, *[st.integers(1, 1024)] * 3)
 
@@ -26,24 +26,26 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def kept(folder: Path) -> Path:
     """The file of a plan that is kept."""
-    PlanBook(folder, 4).keep(MODEL, Plan(2, 2, 2), MEASURED)
+    PlanBook(folder, 4).keep(MODEL, KEPT)
     (file,) = folder.iterdir()
     return file
 
 
-@given(plan=PLANS, speeds=st.lists(st.builds(Measured, PLANS, st.integers(0, 10**7).map(lambda tenths: tenths / 10)), max_size=5))
-def test_what_was_kept_is_found_by_the_next_start(
-    tmp_path_factory: pytest.TempPathFactory, plan: Plan, speeds: list[Measured]
-) -> None:
+SPEEDS = st.builds(Measured, PLANS, st.integers(0, 10**7).map(lambda tenths: tenths / 10))
+
+
+@given(kept=st.builds(Kept, PLANS, st.lists(SPEEDS, max_size=5), st.integers(1, 4)))
+def test_what_was_kept_is_found_by_the_next_start(tmp_path_factory: pytest.TempPathFactory, kept: Kept) -> None:
     folder = tmp_path_factory.mktemp("plans")
-    PlanBook(folder, 4).keep(MODEL, plan, speeds)
-    assert PlanBook(folder, 4).find(MODEL) == (plan, speeds)
+    PlanBook(folder, 4).keep(MODEL, kept)
+    assert PlanBook(folder, 4).find(MODEL) == kept
 
 
 def test_a_plan_kept_later_takes_the_place_of_the_one_before(folder: Path, kept: Path) -> None:
     book = PlanBook(folder, 4)
-    book.keep(MODEL, Plan(8, 1, 4), [])
-    assert book.find(MODEL) == (Plan(8, 1, 4), [])
+    later = Kept(Plan(8, 1, 4), [])
+    book.keep(MODEL, later)
+    assert book.find(MODEL) == later
     assert list(folder.iterdir()) == [kept]
 
 
@@ -81,10 +83,12 @@ def test_an_empty_book_has_no_plan_and_nothing_to_say(folder: Path, caplog: pyte
         b"{",
         b"\xff\xfe",
         b"[]",
-        b'{"measured_for": [], "measured": []}',
-        b'{"measured_for": [], "plan": {"batch_size": 0, "lanes": 1, "threads": 1}, "measured": []}',
-        b'{"measured_for": [], "plan": {"batch_size": 1, "lanes": 1}, "measured": []}',
-        b'{"measured_for": [], "plan": {"batch_size": 1, "lanes": 1, "threads": 1}, "measured": [], "more": 1}',
+        b'{"measured_for": [], "threads_alone": 1, "measured": []}',
+        b'{"measured_for": [], "plan": {"batch_size": 0, "lanes": 1, "threads": 1}, "threads_alone": 1, "measured": []}',
+        b'{"measured_for": [], "plan": {"batch_size": 1, "lanes": 1}, "threads_alone": 1, "measured": []}',
+        b'{"measured_for": [], "plan": {"batch_size": 1, "lanes": 1, "threads": 1}, "measured": []}',
+        b'{"measured_for": [], "plan": {"batch_size": 1, "lanes": 1, "threads": 1}, "threads_alone": 0, "measured": []}',
+        b'{"measured_for": [], "plan": {"batch_size": 1, "lanes": 1, "threads": 1}, "threads_alone": 1, "measured": [], "a": 1}',
     ],
 )
 def test_a_file_that_makes_no_sense_is_passed_over_with_a_warning_and_then_replaced(
@@ -96,14 +100,14 @@ def test_a_file_that_makes_no_sense_is_passed_over_with_a_warning_and_then_repla
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert vars(record)["file"] == kept.name
-    book.keep(MODEL, Plan(2, 2, 2), MEASURED)
-    assert book.find(MODEL) == (Plan(2, 2, 2), MEASURED)
+    book.keep(MODEL, KEPT)
+    assert book.find(MODEL) == KEPT
 
 
 def test_a_folder_that_can_not_be_made_is_logged_and_the_service_goes_on(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder.parent.write_text("a file where the folder should be")
     book = PlanBook(folder, 4)
-    book.keep(MODEL, Plan(1, 1, 1), [])
+    book.keep(MODEL, KEPT)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert vars(record)["folder"] == str(folder)
@@ -119,9 +123,9 @@ def test_a_disk_that_is_full_is_logged_and_the_plan_before_stays(
     book = PlanBook(folder, 4)
     with monkeypatch.context() as broken:
         broken.setattr("service.plans.tempfile.NamedTemporaryFile", full)
-        book.keep(MODEL, Plan(8, 8, 8), [])
+        book.keep(MODEL, Kept(Plan(8, 8, 8), []))
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert book.find(MODEL) == (Plan(2, 2, 2), MEASURED)
+    assert book.find(MODEL) == KEPT
     assert list(folder.iterdir()) == [kept]
 
 

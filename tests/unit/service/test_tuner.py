@@ -10,7 +10,7 @@ import pytest
 from models.errors import BrokenModel
 from service.activity import Activity
 from service.backends.base import Rival
-from service.plans import PlanBook
+from service.plans import Kept, PlanBook
 from service.registry import Registry
 from service.settings import load_settings
 from service.tuner import Tuner
@@ -103,8 +103,9 @@ async def test_the_best_plan_is_adopted_kept_and_told_of(tune: Tune, book: PlanB
     assert [tried.plan for tried in tunable.tuning.measured] == ORDER
     assert tunable.tried == ORDER + LOOKS * [DEFAULT, ORDER[-1]], "what is to take the default's place is held against it again"
     await until(lambda: book.find(tunable.plan_key) is not None, "it is in the book")
-    kept, speeds = book.find(tunable.plan_key) or (None, [])
-    assert (kept, [tried.plan for tried in speeds]) == (ORDER[-1], ORDER)
+    kept = book.find(tunable.plan_key)
+    assert kept
+    assert (kept.plan, [tried.plan for tried in kept.measured]) == (ORDER[-1], ORDER)
     assert registry.get("a").plan == ORDER[-1]
 
 
@@ -113,6 +114,17 @@ async def test_a_plan_that_is_best_already_is_not_changed_but_kept(tune: Tune, b
     await tune(tunable)
     await until(lambda: book.find(tunable.plan_key) is not None, "it is in the book")
     assert (tunable.tuning.state, tunable.adopted, tunable.plan) == ("tuned", [], DEFAULT)
+
+
+async def test_threads_for_who_is_alone_are_found_out_when_it_is_quiet_adopted_and_kept(tune: Tune, book: PlanBook) -> None:
+    tunable = Measurable()
+    tunable.best_alone = 2
+    await tune(tunable)
+    await until(lambda: tunable.tuning.state == "tuned", "it is tuned")
+    assert (tunable.adopted, tunable.threads_alone) == ([DEFAULT], 2), "the plan is what it was"
+    kept = book.find(tunable.plan_key)
+    assert kept
+    assert (kept.plan, kept.threads_alone) == (DEFAULT, 2)
 
 
 async def test_what_others_are_held_against_is_the_networks_own_default(tune: Tune) -> None:
@@ -204,7 +216,7 @@ async def test_a_version_whose_file_is_gone_is_served_on_and_that_is_no_error(
 
 async def test_a_plan_that_can_not_be_adopted_is_not_kept_either(tune: Tune, book: PlanBook) -> None:
     class Refusing(Measurable):
-        async def adopt(self, plan: Plan) -> None:
+        async def adopt(self, plan: Plan, threads_alone: int | None = None) -> None:
             raise RuntimeError("no memory for a second session")
 
     tunable = Refusing(last_is_best)
@@ -278,13 +290,14 @@ def other(speed: Callable[[Plan], float] = by_lanes, *, hold: Plan | None = None
 
 async def test_variants_that_do_not_serve_are_measured_and_kept_and_never_adopted(tune: Tune, book: PlanBook) -> None:
     tunable, variant = Measurable(), other(last_is_best)
+    variant.best_alone = 2
     loads: list[Fake] = []
     tunable.rivals = [rival(variant, loads)]
     registry = await tune(tunable)
     await until(lambda: tunable.tuning.state == "tuned", "all is measured")
     assert tunable.rivals == []
     speeds = [Measured(plan, round(last_is_best(plan), 1)) for plan in ORDER]
-    assert book.find(variant.plan_key) == (ORDER[-1], speeds)
+    assert book.find(variant.plan_key) == Kept(ORDER[-1], speeds, 2)
     assert book.speed(variant.plan_key) == speeds[-1].images_per_second
     assert (variant.adopted, tunable.adopted, registry.get("a").plan) == ([], [], DEFAULT)
     assert [made.closed for made in loads] == [True]

@@ -13,7 +13,7 @@ from models.metadata import ModelCard, Precision, stored_file
 from models.repository import Repository, StoredModel
 from service.backends.onnx import OnnxBackend
 from service.backends.variants import expected_speeds, fastest_first
-from service.plans import PlanBook
+from service.plans import Kept, PlanBook
 from service.registry import Registry
 from service.settings import load_settings
 from service.tuning import CUDA_PROVIDER, Measured, Plan
@@ -77,7 +77,7 @@ def keep(speeds: Mapping[Precision, float], stored: StoredModel, book: PlanBook 
         variant = stored.card.variant(precision)
         assert variant
         key = ["tiny", variant.sha256, *load_tiny(stored.folder.parent.parent).plan_key[2:]]
-        (book or plan_book()).keep(key, PLAN, [Measured(PLAN, speed), Measured(Plan(1, 1, 1), 9999)])
+        (book or plan_book()).keep(key, Kept(PLAN, [Measured(PLAN, speed), Measured(Plan(1, 1, 1), 9999)]))
 
 
 TOLD: Mapping[Precision, float] = {"fp32": 100, "int8": 200, "fp16": 50}
@@ -182,7 +182,7 @@ def test_speeds_that_were_kept_too_late_do_not_count_and_their_plans_do(store: P
     assert PlanBook(folder, 2, speeds_until=2000).speed(key) == 90
     early = PlanBook(folder, 2, speeds_until=1999)
     assert early.speed(key) is None
-    assert early.find(key) == (PLAN, [Measured(PLAN, 90), Measured(Plan(1, 1, 1), 9999)])
+    assert early.find(key) == Kept(PLAN, [Measured(PLAN, 90), Measured(Plan(1, 1, 1), 9999)])
 
 
 async def test_a_variant_that_joins_a_version_makes_it_load_anew_and_nothing_else(store: Path) -> None:
