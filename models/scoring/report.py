@@ -4,16 +4,20 @@ import base64
 import gzip
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import models
+from models.errors import ImageError
+from models.imaging import Limits
 from models.scoring import article, matrices, notes, words
 from models.scoring.charts import charts
 from models.scoring.results import BackendResult, Scoring
 from models.scoring.standing import Standing
+from models.scoring.thumbnails import thumbnail
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -31,7 +35,16 @@ HEADER_POLICY = "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-i
 """Content-Security-Policy for whoever serves a report: an origin of its own. The file itself names its scripts' digests."""
 
 
-def render(result: Scoring, thumbnail: Thumbnail) -> str:
+def draw(result: Scoring, images: Iterable[tuple[str, bytes]], limits: Limits) -> str:
+    """The file's text, with those of the encoded images that can be read. Blocks for a second or two."""
+    small: dict[str, bytes] = {}
+    for path, data in images:
+        with suppress(ImageError):
+            small[path] = thumbnail(data, limits)
+    return render(result, small.get)
+
+
+def render(result: Scoring, picture: Thumbnail) -> str:
     """The file's text. Every name in it is escaped; a name that got through all the same could run nothing."""
     from markupsafe import Markup
 
@@ -61,7 +74,7 @@ def render(result: Scoring, thumbnail: Thumbnail) -> str:
         article=article.beside(result),
         charts=figures,
         drawn=drawn,
-        picture_of=_pictures(thumbnail),
+        picture_of=_pictures(picture),
         policy=_policy(script, library),
         css=Markup((HERE / "report.css").read_text(encoding="utf-8")),  # noqa: S704  # our own file
         script=Markup(script),  # noqa: S704  # our own file
@@ -104,10 +117,10 @@ def _policy(*scripts: str) -> str:
     )
 
 
-def _pictures(thumbnail: Thumbnail) -> Callable[[str], str | None]:
+def _pictures(picture: Thumbnail) -> Callable[[str], str | None]:
     @cache
     def of(path: str) -> str | None:
-        data = thumbnail(path)
+        data = picture(path)
         return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}" if data else None
 
     return of

@@ -189,6 +189,12 @@ class Galleries(Frozen):
     mistakes: dict[str, Gallery]
     """By backend: wrong answers, the surest first. Empty without labels."""
 
+    @property
+    def images(self) -> list[str]:
+        """All that are shown somewhere, each once."""
+        shown = [self.disagreements, *([self.doubted] if self.doubted else []), *self.mistakes.values()]
+        return list(dict.fromkeys(exhibit.image for gallery in shown for exhibit in gallery.exhibits))
+
 
 class Advice(Frozen):
     """Who should choose a backend, and what that is concluded from."""

@@ -60,7 +60,7 @@ class Scorings:
             await self._desk.close()
 
     def _make(self) -> "Desk":
-        from service.scoring.apart import measured
+        from service.scoring.apart import drawn, measured
         from service.scoring.desk import Desk
         from service.scoring.machinery import Machinery
         from service.scoring.summary import Summary
@@ -78,5 +78,6 @@ class Scorings:
                 judge=measured,
             ),
             limits=Limits(self._settings.max_body_bytes, self._settings.max_pixels),
+            draw=drawn,
         )
         return Desk(self._settings, machinery, works=self._works)

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from models.imaging import Limits
 from models.machine import usable_cpus
 from models.repository import Repository
+from models.scoring.report import draw
 from models.scoring.results import Scoring
 from service.activity import Activity
 from service.api import scoring_rows
@@ -142,6 +143,7 @@ async def _machinery(settings: Settings, names: Sequence[str] | None) -> AsyncIt
             code_of=lambda exc: problem_type(exc).code,
             summary=Summary(repository, registry, cpus, settings.usd_per_hour),
             limits=limits,
+            draw=draw,
         )
 
 

@@ -132,7 +132,7 @@ class Desk:
         found = await self.results(job)
         if found is None:
             raise UnfinishedScoring("A report is made of a job that has ended and has rows: look at its state and events.")
-        return await self._aside(pictures.report, self._shelf, self._machinery.limits, job, found)
+        return await self._aside(pictures.report, self._shelf, self._machinery.limits, job, found, self._machinery.draw)
 
     async def picture(self, job: Job, image: str) -> bytes:
         """A small JPEG of an image that has a row. Raises `ImageError`, `UnknownDataset` or `DatasetError`."""

@@ -11,6 +11,7 @@ from service.registry import Registry
 from service.running import Running
 from service.scoring.jobs import Job, Task
 from service.scoring.ledger import Ledger
+from service.scoring.pictures import Draw
 from service.scoring.summary import Summary
 from service.watcher import Watcher
 
@@ -40,5 +41,7 @@ class Machinery:
     """Judges a job by its rows, and says what is to be noted of it for that."""
     limits: Limits
     """Of one image, as for requests."""
+    draw: Draw
+    """Makes a report."""
     elsewhere: Elsewhere | None = None
     """Who scores the images instead of this process."""

@@ -1,23 +1,22 @@
 """A job's images, as small as they are looked at, and its report with those that it shows. All of it blocks."""
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import TypeAlias
+
 from models.errors import ParallaxError
 from models.imaging import Limits
 from models.scoring.results import Scoring
 from service.scoring.jobs import Job
 from service.scoring.shelf import Shelf
 
+Draw: TypeAlias = Callable[[Scoring, Iterable[tuple[str, bytes]], Limits], str]
+"""Results, the encoded images that are shown, by name, and what one may cost -> an HTML file."""
 
-def report(shelf: Shelf, limits: Limits, job: Job, found: Scoring) -> str:
+
+def report(shelf: Shelf, limits: Limits, job: Job, found: Scoring, draw: Draw) -> str:
     """One HTML file; images that can't be had any more are left out."""
-    from models.scoring.report import render
-
-    def picture(image: str) -> bytes | None:
-        try:
-            return thumbnail_of(shelf, limits, job, image)
-        except ParallaxError:
-            return None
-
-    return render(found, picture)
+    return draw(found, _images(shelf, limits, job, found), limits)
 
 
 def thumbnail_of(shelf: Shelf, limits: Limits, job: Job, image: str) -> bytes:
@@ -27,3 +26,10 @@ def thumbnail_of(shelf: Shelf, limits: Limits, job: Job, image: str) -> bytes:
     with shelf.borrowed(job.dataset) as source:
         data = source.read(image, limits.max_bytes)
     return thumbnail(data, limits)
+
+
+def _images(shelf: Shelf, limits: Limits, job: Job, found: Scoring) -> Iterator[tuple[str, bytes]]:
+    with suppress(ParallaxError), shelf.borrowed(job.dataset) as source:
+        for image in found.galleries.images:
+            with suppress(ParallaxError):
+                yield image, source.read(image, limits.max_bytes)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from models.errors import ParallaxError
 from models.imaging import Limits
 from models.repository import Repository
+from models.scoring.report import draw
 from service.activity import Activity
 from service.api.problems import problem_type
 from service.backends.base import Candidate
@@ -83,7 +84,7 @@ async def office(
 
     desk = Desk(
         settings,
-        Machinery(pipeline, registry, watcher, code_of, summary, Limits(settings.max_body_bytes, settings.max_pixels)),
+        Machinery(pipeline, registry, watcher, code_of, summary, Limits(settings.max_body_bytes, settings.max_pixels), draw),
         works=works,
     )
     desk.open()
