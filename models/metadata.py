@@ -209,6 +209,10 @@ class ModelCard(_Frozen):
         """The file of a precision, if the version has one."""
         return next((variant for variant in self.variants if variant.precision == precision), None)
 
+    def validation(self, variant: Variant) -> Accuracy | None:
+        """Of a variant itself, as far as it was measured by itself; else the network's, as it was trained."""
+        return variant.validation or (self.training.validation if self.training else None)
+
 
 def read_card(folder: Path) -> ModelCard:
     """Read `model.json` of a version's folder, which must be named as the card says. Raises `BrokenModel`."""

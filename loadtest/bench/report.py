@@ -149,9 +149,11 @@ def _count(number: int, thing: str) -> str:
 def _overhead(comparison: Comparison) -> str:
     ours, floor = (_p50(comparison, name, 1) for name in (PARALLAX, FLOOR))
     alone = _alone(comparison)
+    more = ours - alone
+    by = f"{more:.2f} ms more" if more >= 0 else f"{-more:.2f} ms less, for who is alone gets all processors"
     return (
         f"At one connection Parallax's p50 is {ours:.2f} ms, decoding and inference alone take {alone:.2f} ms: "
-        f"{ours - alone:.2f} ms more. The floor's p50, a server that does nothing, is {floor:.2f} ms."
+        f"{by}. The floor's p50, a server that does nothing, is {floor:.2f} ms."
     )
 
 

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.metadata import InputSpec
 from service.domain import Prediction
 from service.telemetry import milliseconds
 
@@ -80,6 +81,31 @@ class PriceInfo(BaseModel):
     source: str = Field(description="Who says so, for people.")
 
 
+class PlanInfo(BaseModel):
+    """`lanes` batches of up to `batch_size` images side by side, each on `threads` threads."""
+
+    batch_size: int
+    lanes: int
+    threads: int
+
+
+class MeasuredPlan(BaseModel):
+    """A plan that was tried on this machine."""
+
+    plan: PlanInfo
+    images_per_second: float
+
+
+class TuningInfo(BaseModel):
+    """Whether a plan was measured, and what came of it."""
+
+    state: Literal["off", "waiting", "running", "tuned"]
+    source: Literal["default", "settings", "inherited", "kept", "measured"] = Field(description="Where the plan came from.")
+    measured: list[MeasuredPlan] = Field(
+        description="One look each. Another plan takes the default's place only if it is 15 % faster, and so again in three more."
+    )
+
+
 class BackendInfo(BaseModel):
     """A backend: what it is, what it runs on, how it does."""
 
@@ -99,6 +125,19 @@ class BackendInfo(BaseModel):
     counters: Counters | None = None
     price: PriceInfo | None = None
     reason: str | None = None
+    input: InputSpec | None = Field(default=None, description="What images are stretched to, of a model of the store.")
+    plan: PlanInfo | None = None
+    threads_alone: int | None = Field(default=None, description="Threads for an image that finds no other there.")
+    tuning: TuningInfo | None = None
+    validation_accuracy: float | None = Field(default=None, description="Of the variant that serves.")
+    test_accuracy: float | None = Field(default=None, description="Of the variant that serves.")
+    variants: dict[str, float | None] | None = Field(
+        default=None,
+        description="Images per second expected of each: as measured here, else as `model.json` tells, brought to this machine.",
+    )
+    note: str | None = Field(
+        default=None, description="Why it runs on the CPU, or a variant was passed over, if that needs a word."
+    )
 
 
 class BackendList(BaseModel):

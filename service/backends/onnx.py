@@ -49,7 +49,7 @@ class OnnxBackend:
     def __init__(self, stored: StoredModel, variant: Variant, settings: Settings, device: Device, choice: Choice) -> None:
         """Use `load`, which checks everything first. Blocks, as it opens a session. Raises `ModelError`."""
         card = stored.card
-        self._card = card
+        self._card, self._variant = card, variant
         self._device = device
         self._sessions = Sessions(stored, variant, device, imaging.Limits(settings.max_body_bytes, settings.max_pixels))
         self._sample = self._sessions.golden_image()
@@ -191,7 +191,7 @@ class OnnxBackend:
 
     def describe(self) -> Mapping[str, Any]:
         """Input, plan, threads of an image that is alone, accuracies, images/s by which the variant was chosen, and notes."""
-        facts = self._card.training
+        validation = self._card.validation(self._variant)
         return {
             "input": self._card.input.model_dump(),
             "plan": asdict(self.plan),
@@ -201,8 +201,8 @@ class OnnxBackend:
                 "source": self.tuning.source,
                 "measured": [asdict(one) for one in self.tuning.measured],
             },
-            "test_accuracy": next((v.test_accuracy for v in self._card.variants if v.precision == self.identity.precision), None),
-            "validation_accuracy": facts.validation.value if facts else None,
+            "test_accuracy": self._variant.test_accuracy,
+            "validation_accuracy": validation.value if validation else None,
             "variants": {one.precision: self._choice.speeds.get(one.precision) for one in self._card.variants},
             "note": "; ".join(filter(None, [self._device.note, self._choice.note])),
         }

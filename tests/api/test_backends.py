@@ -28,6 +28,9 @@ def test_everything_that_is_served_is_listed_newest_first(client: httpx.Client) 
     assert (tiny["precision"], tiny["provider"], tiny["labels"]) == ("fp32", "CPUExecutionProvider", LABELS)
     assert tiny["input"] == {"height": 32, "width": 32, "resize": "bilinear"}
     assert set(tiny["plan"]) == {"batch_size", "lanes", "threads"}
+    assert tiny["variants"] == {"fp32": None}, "nothing is known of its speed"
+    told = client.get("/openapi.json").json()["components"]["schemas"]["BackendInfo"]["properties"]
+    assert set(tiny) <= set(told), "everything that it shows is described"
     assert tiny["queue"] == {"held": 0, "waiting": 0, "running_batches": 0, "max_queue": 256}
 
 

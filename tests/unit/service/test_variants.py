@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from models.errors import BrokenModel, GoldenMismatch
-from models.metadata import ModelCard, Precision, stored_file
+from models.metadata import Accuracy, ModelCard, Precision, stored_file
 from models.repository import Repository, StoredModel
 from service.backends.onnx import OnnxBackend
 from service.backends.variants import expected_speeds, fastest_first
@@ -220,3 +220,16 @@ async def test_what_is_measured_while_it_serves_changes_nothing_before_the_next_
     await registry.reload("tiny", find_in(store)["tiny"])
     assert (registry.get("tiny").identity.version, registry.get("tiny").identity.precision) == ("2", "fp32")
     await registry.close()
+
+
+def test_it_tells_the_accuracy_of_the_variant_that_serves(store: Path) -> None:
+    stored = tiny_model(store, precisions=ALL, speeds=TOLD)
+    found = [Accuracy(correct=right, images=4, value=right / 4, low=0.1, high=0.9) for right in (1, 2, 3)]
+    variants = [
+        one.model_copy(update={"validation": accuracy, "test_accuracy": accuracy.value / 2})
+        for one, accuracy in zip(stored.card.variants, found, strict=True)
+    ]
+    Repository(store).update(stored.card.model_copy(update={"variants": variants}))
+    for precision, accuracy in zip(ALL, found, strict=True):
+        told = load_tiny(store, precision=precision).describe()
+        assert (told["validation_accuracy"], told["test_accuracy"]) == (accuracy.value, accuracy.value / 2)
