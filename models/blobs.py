@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlsplit
 from xml.etree import ElementTree as ET
 
+from models.card_files import read_card
 from models.errors import BrokenModel, UsageError
 from models.hosts import is_loopback
-from models.metadata import CARD_FILE, NAME_PATTERN, read_card
+from models.metadata import CARD_FILE, NAME_PATTERN
 from models.repository import Repository, StoredModel
 
 if TYPE_CHECKING:

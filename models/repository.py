@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from models.card_files import read_card, write_card
 from models.errors import BrokenModel, ModelError, UnknownModel, UsageError
-from models.metadata import CARD_FILE, ModelCard, StoredFile, check_name, file_sha256, read_card, write_card
+from models.metadata import CARD_FILE, ModelCard, StoredFile, check_name, file_sha256
 
 
 @dataclass(frozen=True)

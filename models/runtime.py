@@ -45,7 +45,7 @@ class OnnxGraph:
         options.intra_op_num_threads = threads  # always stated: onnxruntime would count the host's processors
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        # Threads that wait for work must not burn a container's share.
+        # Threads that wait for work must not burn a container's share, unless who asks has it to himself.
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 from shutil import copytree, rmtree
 
-from models.metadata import CARD_FILE, read_card, write_card
+from models.card_files import read_card, write_card
+from models.metadata import CARD_FILE
 
 KEPT = 3
 """Versions left in the store, beside the first: older ones are deleted."""

@@ -12,8 +12,9 @@ import pytest
 from pydantic import ValidationError
 
 from models import repository as repository_module
+from models.card_files import read_card, write_card
 from models.errors import BrokenModel, UnknownModel, UsageError
-from models.metadata import CARD_FILE, InputSpec, ModelCard, StoredFile, Variant, check_name, read_card, stored_file, write_card
+from models.metadata import CARD_FILE, InputSpec, ModelCard, StoredFile, Variant, check_name, stored_file
 from models.repository import Repository
 from tests.support.models import tiny_model
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from models.card_files import write_card
 from models.cli import models_app
 from models.errors import UsageError
-from models.metadata import stored_file, write_card
+from models.metadata import stored_file
 from models.repository import Repository, StoredModel
 from models.slim import slim
 from tests.support.models import tiny_model

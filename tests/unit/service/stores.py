@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from models.card_files import read_card, write_card
 from models.imaging import Pixels
-from models.metadata import ModelCard, read_card, stored_file, write_card
+from models.metadata import ModelCard, stored_file
 from models.repository import Repository, StoredModel
 from service.backends.base import Candidate
 from service.backends.devices import choose_device

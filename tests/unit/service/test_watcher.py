@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from models.metadata import write_card
+from models.card_files import write_card
 from models.repository import Repository, Stamps
 from service.backends.base import Candidate
 from service.backends.factory import finder
