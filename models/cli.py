@@ -51,7 +51,7 @@ def list_models(store: Store = None) -> None:
             str(len(card.labels)),
             f"{card.input.width}x{card.input.height}",
             ", ".join(variant.precision for variant in card.variants),
-            ", ".join(f"{found.value:.1%}" for variant in card.variants if (found := card.validation(variant))),
+            ", ".join(f"{found.value:.1%}" if (found := card.validation(variant)) else "?" for variant in card.variants),
             ", ".join(f"{variant.test_accuracy:.1%}" for variant in card.variants if variant.test_accuracy is not None)
             or "not yet",
             f"{facts.finished:%Y-%m-%d}" if facts else "elsewhere",

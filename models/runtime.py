@@ -1,7 +1,9 @@
 """Runs ONNX files: those that keep the contract of `metadata` (uint8 RGB in, softmax scores out), and parts of networks."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,7 +12,7 @@ import onnxruntime
 
 from models.errors import BrokenModel
 from models.metadata import INPUT_NAME, OUTPUT_NAME
-from models.one_by_one import in_single_images
+from models.one_by_one import write_in_single_images
 
 Provider: TypeAlias = str | tuple[str, dict[str, Any]]
 
@@ -32,13 +34,12 @@ class OnnxGraph:
         threads: int,
         providers: Sequence[Provider] = CPU,
         spin: bool = False,
-        instead: bytes | None = None,
     ) -> None:
         """Load a file on the first of `providers` that works. Raises `BrokenModel` if the file can't be loaded.
 
         `threads` are used by each call; with one, a call runs on the thread that makes it and many may run side by side.
         `spin`: whether threads that wait for one another within a call burn processor time, which spares waking them. Between
-        calls they sleep in any case. `instead`: what was made of the file, to run in its place.
+        calls they sleep in any case.
         """
         self.threads = threads
         options = onnxruntime.SessionOptions()
@@ -50,7 +51,7 @@ class OnnxGraph:
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(instead or str(path), options, providers=list(providers))
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
         except Exception as exc:  # onnxruntime raises a dozen types of its own, rooted in RuntimeError or Exception
             raise BrokenModel(f"{path.name} can't be loaded: {exc}") from exc
 
@@ -74,13 +75,19 @@ class OnnxModel(OnnxGraph):
     ) -> None:
         """Load a file, as `OnnxGraph`. Raises `BrokenModel` if it is no model of ours.
 
-        `one_by_one`: infer the images of a batch one after the other, as far as the file allows it (`in_single_images`).
+        `one_by_one`: infer the images of a batch one after the other, as far as the file allows it (`models.one_by_one`).
         """
-        wrapped = in_single_images(path) if one_by_one else None
-        super().__init__(path, threads=threads, providers=providers, spin=spin, instead=wrapped)
-        self._check_contract(path)
-        self.one_by_one = wrapped is not None
+        self.one_by_one = False
         """Whether it does."""
+        if one_by_one:
+            with TemporaryDirectory(prefix="parallax-") as folder, suppress(BrokenModel):  # of bytes the runtime keeps a copy
+                wrapped = Path(folder) / path.name
+                if write_in_single_images(path, wrapped):
+                    super().__init__(wrapped, threads=threads, providers=providers, spin=spin)
+                    self.one_by_one = True
+        if not self.one_by_one:
+            super().__init__(path, threads=threads, providers=providers, spin=spin)
+        self._check_contract(path)
 
     @property
     def provider(self) -> str:

@@ -27,7 +27,7 @@ log = logging.getLogger("parallax.server")
 
 SWITCH_S = 0.0005
 """How long a thread may keep Python's lock while others wait for it: a tenth of the default, so that the event loop and the lanes
-need not wait 5 ms each time, one after the other, while a set is listed or a report drawn."""
+need not wait 5 ms each time, one after the other, while a set is listed."""
 
 
 class _Server(uvicorn.Server):

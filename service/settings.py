@@ -101,7 +101,8 @@ class Settings(BaseSettings):
     cpus: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """CPUs to plan threads for; unset: the container's quota, else the affinity mask."""
     tune: Literal["auto", "off"] = "auto"
-    """`auto`: a backend measures its plan (batch size, lanes, threads) once, while nobody asks for anything, and keeps it."""
+    """`auto`: a backend measures its plan (batch size, lanes, threads) once, while nobody asks for anything, and keeps
+    it; `off`: what was not kept before stays at the default, and an image that is alone gets one thread."""
     plans: dict[str, PlanSettings] = Field(default_factory=dict)
     """Plans, or parts of them, that hold whatever was measured: `{"cnn": {"lanes": 2}, "*": {"batch_size": 8}}`."""
     poll_s: float = Field(default=1, gt=0)

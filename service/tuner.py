@@ -3,8 +3,11 @@
 import asyncio
 import logging
 import threading
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from typing import TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from models.errors import ModelError
@@ -21,6 +24,10 @@ from service.tuning import Measured, Plan, choose, confirm, search
 
 log = logging.getLogger("parallax.tuner")
 
+Way = TypeVar("Way", Plan, int)
+Look: TypeAlias = tuple[Plan | int, int]
+"""A plan, or threads of who is alone, and how often it was looked at."""
+
 QUIET_S = 0.5
 """How long nobody must have asked before a measurement begins."""
 
@@ -34,7 +41,7 @@ class Tuner:
         self._book = book
         self._activity = activity
         self._leads = leads
-        self._known: WeakKeyDictionary[object, dict[Plan, float]] = WeakKeyDictionary()
+        self._known: WeakKeyDictionary[object, dict[Look, float]] = WeakKeyDictionary()
         """Of a backend, or of a variant that does not serve."""
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="rival", initializer=step_back, initargs=(NOT_URGENT,))
 
@@ -64,9 +71,17 @@ class Tuner:
 
     async def _look_up(self, running: Running, tunable: Tunable) -> None:
         kept = self._book.find(tunable.plan_key)
-        if kept is not None:
-            tunable.tuning.state, tunable.tuning.source, tunable.tuning.measured = "tuned", "kept", kept.measured
+        if kept is None:
+            return
+        try:
             await running.adopt(tunable.fixed.apply(kept.plan), kept.threads_alone)
+        except Closing:
+            return  # another version took its place meanwhile
+        except Exception:
+            log.exception("the plan in the book can't be had; the plan stays", extra={"backend": running.identity.name})
+            tunable.tuning.state = "off"
+        else:
+            tunable.tuning.state, tunable.tuning.source, tunable.tuning.measured = "tuned", "kept", kept.measured
 
     async def _tune(self, running: Running, tunable: Tunable) -> None:
         tunable.tuning.state = "running"
@@ -93,11 +108,15 @@ class Tuner:
 
     async def _choose_plan(self, running: Running, tunable: Tunable, stop: threading.Event) -> None:
         """Measure plans, go over to the best, and keep it."""
-        found = await self._search(running, tunable, running.identity.provider, stop)
-        if (found.plan, found.threads_alone) != (tunable.plan, tunable.threads_alone):
-            await running.adopt(found.plan, found.threads_alone)
-        tunable.tuning.source, tunable.tuning.measured = "measured", found.measured
-        self._book.keep(tunable.plan_key, found)
+        looks = self._looks(running, tunable, stop)
+        measured, plan = await self._search(tunable, running.identity.provider, looks)
+        if plan != tunable.plan:
+            await running.adopt(plan, tunable.threads_alone)
+        threads = await self._alone(tunable, looks)
+        if threads != tunable.threads_alone:
+            await running.adopt(plan, threads)
+        tunable.tuning.source, tunable.tuning.measured = "measured", measured
+        self._book.keep(tunable.plan_key, Kept(plan, measured, threads))
         self._known.pop(running, None)
 
     async def _try_rival(self, running: Running, rival: Rival, stop: threading.Event) -> None:
@@ -110,32 +129,56 @@ class Tuner:
             return
         try:
             if (tunable := backend.tunable) is not None:
-                found = await self._search(rival, tunable, backend.identity.provider, stop)
-                self._book.keep(tunable.plan_key, found)
-                log.info("variant measured", extra=described | {"plan": asdict(found.plan)})
+                looks = self._looks(rival, tunable, stop)
+                measured, plan = await self._search(tunable, backend.identity.provider, looks)
+                self._book.keep(tunable.plan_key, Kept(plan, measured, await self._alone(tunable, looks)))
+                log.info("variant measured", extra=described | {"plan": asdict(plan)})
         finally:
             await backend.close()
 
-    async def _search(self, owner: object, tunable: Tunable, provider: str, stop: threading.Event) -> Kept:
-        """Measure plans but for those that the owner's search knows from before it was interrupted, and choose one.
+    def _looks(self, owner: object, tunable: Tunable, stop: threading.Event) -> "_Looks":
+        """What was measured for an owner before it was interrupted is not measured again."""
+        return _Looks(tunable, stop, self._known.setdefault(owner, {}))
 
-        For who is alone all is measured now too, and not when a version is loaded, beside whatever else goes on then.
-        """
-        known = self._known.setdefault(owner, {})
-        measured = await asyncio.to_thread(_measure, tunable, provider, known, stop)
+    async def _search(self, tunable: Tunable, provider: str, looks: "_Looks") -> tuple[list[Measured], Plan]:
+        """Measure plans, and choose one."""
+        plans = search(provider, tunable.cpus, tunable.fixed, looks.at_plan)
+        measured = await asyncio.to_thread(lambda: list(plans))
         default = tunable.fixed.apply(tunable.default)
         plan = choose(measured, default)
         if plan != default:
-            plan = await asyncio.to_thread(confirm, plan, default, lambda one: tunable.measure(one, stop))
-        kept = Kept(plan, measured, await asyncio.to_thread(tunable.quickest_alone, stop))
+            plan = await asyncio.to_thread(confirm, plan, default, looks.at_plan)
+        return measured, plan
+
+    async def _alone(self, tunable: Tunable, looks: "_Looks") -> int:
+        """Threads with which an image that finds nobody else there is quickest: all, or one."""
+        threads = 1
+        if tunable.most_alone > 1:
+            threads = await asyncio.to_thread(confirm, tunable.most_alone, 1, looks.alone)
         await asyncio.to_thread(give_back)
-        return kept
+        return threads
 
 
-def _measure(tunable: Tunable, provider: str, known: dict[Plan, float], stop: threading.Event) -> list[Measured]:
-    def measure(plan: Plan) -> float:
-        if plan not in known:
-            known[plan] = tunable.measure(plan, stop)
-        return known[plan]
+class _Looks:
+    """Measurements of one backend, each look at the same thing counted: those that are known need not be made."""
 
-    return list(search(provider, tunable.cpus, tunable.fixed, measure))
+    def __init__(self, tunable: Tunable, stop: threading.Event, known: dict[Look, float]) -> None:
+        self._tunable = tunable
+        self._stop = stop
+        self._known = known
+        self._seen: Counter[Plan | int] = Counter()
+
+    def at_plan(self, plan: Plan) -> float:
+        """Images per second under a plan."""
+        return self._look(plan, self._tunable.measure)
+
+    def alone(self, threads: int) -> float:
+        """Images per second, one by one, on so many threads."""
+        return self._look(threads, self._tunable.measure_alone)
+
+    def _look(self, what: Way, measure: Callable[[Way, threading.Event], float]) -> float:
+        self._seen[what] += 1
+        look = what, self._seen[what]
+        if look not in self._known:
+            self._known[look] = measure(what, self._stop)
+        return self._known[look]

@@ -129,7 +129,10 @@ class BackendInfo(BaseModel):
     plan: PlanInfo | None = None
     threads_alone: int | None = Field(default=None, description="Threads for an image that finds no other there.")
     tuning: TuningInfo | None = None
-    validation_accuracy: float | None = Field(default=None, description="Of the variant that serves.")
+    validation_accuracy: float | None = Field(
+        default=None,
+        description="Of the variant that serves; of the network as it was trained, if that was never measured by itself.",
+    )
     test_accuracy: float | None = Field(default=None, description="Of the variant that serves.")
     variants: dict[str, float | None] | None = Field(
         default=None,

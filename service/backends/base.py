@@ -115,6 +115,11 @@ class Tunable(Protocol):
         ...
 
     @property
+    def most_alone(self) -> int:
+        """How many there could be; one leaves nothing to measure."""
+        ...
+
+    @property
     def tuning(self) -> Tuning:
         """What is known of it; the tuner writes here."""
         ...
@@ -148,8 +153,8 @@ class Tunable(Protocol):
         """Images per second under a plan. Blocks a fraction of a second; raises `lanes.Interrupted` as soon as `stop` is set."""
         ...
 
-    def quickest_alone(self, stop: threading.Event) -> int:
-        """Threads with which an image that finds nobody else there is quickest. Blocks a second or so; raises as `measure`."""
+    def measure_alone(self, threads: int, stop: threading.Event) -> float:
+        """Images per second, one after the other with nobody beside, on so many threads. Blocks and raises as `measure`."""
         ...
 
     async def adopt(self, plan: Plan, threads_alone: int | None = None) -> None:

@@ -97,10 +97,13 @@ class Inference:
         scores = self._run(pixels)
         ended = time.perf_counter()
         took, size = ended - started, len(pixels)
+        ends = [ended] * size
         if self.model.one_by_one:
             took, size = took / size, 1
+            ends = [started + took * (place + 1) for place in range(len(pixels))]
         outcomes: list[Outcome] = [
-            Inferred(row, after - before, took, after, ended, size) for row, (before, after) in zip(scores, decoded, strict=True)
+            Inferred(row, after - before, took, after, end, size)
+            for row, (before, after), end in zip(scores, decoded, ends, strict=True)
         ]
         if not np.isfinite(scores).all():
             for place in np.flatnonzero(~np.isfinite(scores).all(axis=1)):

@@ -9,21 +9,21 @@ from typing import Any
 
 from models import imaging
 from models.errors import BrokenModel, ModelError
-from models.metadata import ModelCard, Variant
+from models.metadata import Variant
 from models.repository import StoredModel
-from models.runtime import runtime_of
+from models.runtime import CPU
 from service.backends.base import Rival, Tunable, Tuning, TuningState
 from service.backends.devices import Device, cuda_missing
 from service.backends.inference import Inference, Item, Outcome
 from service.backends.sessions import Sessions
-from service.backends.variants import Choice, asked_for, expected_speeds, fastest_first
+from service.backends.variants import Choice, asked_for, expected_speeds, fastest_first, plan_key
 from service.domain import Identity
 from service.errors import BackendFailed, Closing, ConfigurationError
 from service.lanes import Lanes, throughput
 from service.memory import give_back
 from service.plans import PlanBook
 from service.settings import Settings
-from service.tuning import CUDA_PROVIDER, Plan, confirm, default_plan
+from service.tuning import CUDA_PROVIDER, Plan, default_plan
 
 MEASURE_S = 0.2
 """How long a plan is tried."""
@@ -40,7 +40,7 @@ FIRST = Plan(1, 1, 1)
 
 
 class OnnxBackend:
-    """Lanes of threads over one session, whose memory is held once; and a session of several threads for an image alone."""
+    """Lanes of threads over one session, and a session of several threads for an image alone."""
 
     remote = False
     tally = None
@@ -63,7 +63,7 @@ class OnnxBackend:
         self.identity = Identity(card.name, "onnx", card.version, variant.precision, provider, tuple(card.labels))
         self.cpus = device.cpus
         self.fixed = settings.fixed_plan(card.name)
-        self.plan_key = _plan_key(card, variant, provider)
+        self.plan_key = plan_key(card, variant, provider)
         self._untuned: TuningState = "off" if settings.tune == "off" or self.fixed.whole else "waiting"
         self.tuning = Tuning(self._untuned, "default")
         self.rivals = [] if self._untuned == "off" else list(choice.rivals)
@@ -79,10 +79,10 @@ class OnnxBackend:
         `ConfigurationError` if the asked-for device fails it.
         """
         card = stored.card
-        here = {one.precision: speed for one in card.variants if (speed := book.speed(_plan_key(card, one, device.provider)))}
+        here = {one.precision: speed for one in card.variants if (speed := book.speed(plan_key(card, one, device.provider)))}
         asked = settings.precision
         ranked = fastest_first(card, here, device.provider) if asked == "auto" else [asked_for(card, asked)]
-        unknown = [one for one in ranked if book.find(_plan_key(card, one, device.provider)) is None]
+        unknown = [one for one in ranked if book.find(plan_key(card, one, device.provider)) is None]
         choice = Choice(expected_speeds(card, here, device.provider))
         for variant in ranked:
             rivals = [
@@ -117,7 +117,8 @@ class OnnxBackend:
             note = cuda_missing(f"the session for {variant.file} fell back to {model.provider}")
             if settings.device == "cuda":
                 raise ConfigurationError(note)
-            backend._device = replace(device, note=note)
+            on_cpu = replace(device, provider=model.provider, providers=CPU, note=note)
+            return cls.load_variant(stored, variant, settings, on_cpu, book, inherited, choice)
         if model.classes not in (None, len(card.labels)):
             raise BrokenModel(f"{variant.file} gives {model.classes} scores for {len(card.labels)} labels")
         backend._sessions.checked(inference)
@@ -140,6 +141,11 @@ class OnnxBackend:
     def threads_alone(self) -> int:
         """One, until somebody has measured it."""
         return self._threads_alone
+
+    @property
+    def most_alone(self) -> int:
+        """A few of the processors; a GPU needs no second session, and what the settings state holds for who is alone too."""
+        return 1 if self.fixed.threads or not self.decodes else min(self.cpus, ALONE_THREADS)
 
     @property
     def decodes(self) -> bool:
@@ -165,10 +171,11 @@ class OnnxBackend:
         inference, shape = self._open(), self._sessions.shape(plan)
         if shape != self._shape:
             inference = await asyncio.to_thread(lambda: self._sessions.checked(self._sessions.open(plan)))
-        threads = threads_alone or self._threads_alone
+        threads = 1 if self.fixed.threads else threads_alone or self._threads_alone
         alone = self._alone if threads == self._threads_alone else None
         if alone is None and plan.threads < threads:
-            alone = await asyncio.to_thread(lambda: self._sessions.checked(self._sessions.open_alone(threads)))
+            alone = await asyncio.to_thread(self._sessions.sound_alone, threads)
+            threads = alone.model.threads if alone else 1
         self._open()
         self._inference, self._shape = inference.in_batches_of(plan.batch_size), shape
         self._alone, self._threads_alone = alone, threads
@@ -220,13 +227,9 @@ class OnnxBackend:
         item: Item = self._sample if self.decodes else self.prepare(self._sample)
         return throughput(work, [item] * plan.handover(self.identity.provider, self._seconds), plan.lanes, MEASURE_S, stop)
 
-    def quickest_alone(self, stop: threading.Event) -> int:
-        """Decode and infer a golden image over and over, with nobody beside, on one thread and on all."""
-        threads = min(self.cpus, ALONE_THREADS)
-        if self.fixed.threads or not self.decodes or threads == 1:
-            return 1
-        sessions = {count: self._sessions.open_alone(count) for count in (1, threads)}
-        return confirm(threads, 1, lambda count: throughput(sessions[count], [self._sample], 1, MEASURE_S, stop))
+    def measure_alone(self, threads: int, stop: threading.Event) -> float:
+        """Decode and infer a golden image over and over, with nobody beside."""
+        return throughput(self._sessions.open_alone(threads), [self._sample], 1, MEASURE_S, stop)
 
     def _open(self) -> Inference:
         if self._inference is None:
@@ -238,13 +241,9 @@ class OnnxBackend:
         kept, self.plan = book.find(self.plan_key), self.default
         if kept is not None:
             self.plan, self.tuning = kept.plan, Tuning("waiting" if self.rivals else "tuned", "kept", kept.measured)
-            self._threads_alone = 1 if self.fixed.threads else kept.threads_alone
+            self._threads_alone = kept.threads_alone
         elif inherited is not None:
             self.plan, self.tuning = inherited, Tuning(self._untuned, "inherited")
         self.plan = self.fixed.apply(self.plan)
         if self.fixed.whole:
             self.tuning = Tuning("off", "settings")
-
-
-def _plan_key(card: ModelCard, variant: Variant, provider: str) -> Sequence[str]:
-    return [card.name, variant.sha256, *runtime_of(provider)]

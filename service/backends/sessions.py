@@ -1,6 +1,9 @@
 """Sessions on the file of one variant: of its lanes, of an image that is alone, and those that are only measured."""
 
+import logging
+
 from models import golden, imaging
+from models.errors import ModelError
 from models.metadata import Variant
 from models.repository import StoredModel
 from models.runtime import OnnxModel
@@ -8,9 +11,11 @@ from service.backends.devices import Device
 from service.backends.inference import Inference
 from service.tuning import CUDA_PROVIDER, Plan
 
+log = logging.getLogger("parallax.backends")
+
 
 class Sessions:
-    """Opens them; each holds the weights once. All methods block, and raise `ModelError` if the file is not what it was."""
+    """Opens them; each holds weights of its own. All methods block, and raise `ModelError` if the file is not what it was."""
 
     def __init__(self, stored: StoredModel, variant: Variant, device: Device, limits: imaging.Limits) -> None:
         self._path = stored.folder / variant.file
@@ -34,6 +39,14 @@ class Sessions:
         """For an image that is alone. Its threads spin during a call, for nobody else needs the processors then."""
         model = OnnxModel(self._path, threads=threads, providers=self._device.providers, spin=True)
         return Inference(model, self._spec, self._limits)
+
+    def sound_alone(self, threads: int) -> Inference | None:
+        """The same, checked; None if it can't be had, and an image alone will do with a lane."""
+        try:
+            return self.checked(self.open_alone(threads))
+        except ModelError as exc:
+            log.warning("no session for who is alone", extra={"file": self._path.name, "threads": threads, "reason": str(exc)})
+            return None
 
     def checked(self, inference: Inference) -> Inference:
         """Hold one that is to serve against the golden vectors, and warm it."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from models.errors import BrokenModel, ModelError
 from models.metadata import ModelCard, Precision, Variant
+from models.runtime import runtime_of
 from service.backends.base import Rival
 from service.tuning import CUDA_PROVIDER
 
@@ -75,3 +76,8 @@ def asked_for(card: ModelCard, precision: str) -> Variant:
         has = ", ".join(variant.precision for variant in card.variants)
         raise BrokenModel(f"PARALLAX_PRECISION={precision}, but this version has only {has}")
     return asked
+
+
+def plan_key(card: ModelCard, variant: Variant, provider: str) -> Sequence[str]:
+    """What the speed of a variant depends on beside the machine: its file, and what runs it."""
+    return [card.name, variant.sha256, *runtime_of(provider)]

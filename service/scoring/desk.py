@@ -46,6 +46,8 @@ class Desk:
         self._works = works
         self._judging = asyncio.Lock()
         """Results are computed once, whoever asks at the same time."""
+        self._drawing = asyncio.Lock()
+        """One report at a time: each takes a processor, and one of the threads."""
         self._results: OrderedDict[str, Scoring] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
 
@@ -132,7 +134,8 @@ class Desk:
         found = await self.results(job)
         if found is None:
             raise UnfinishedScoring("A report is made of a job that has ended and has rows: look at its state and events.")
-        return await self._aside(pictures.report, self._shelf, self._machinery.limits, job, found, self._machinery.draw)
+        async with self._drawing:
+            return await self._aside(pictures.report, self._shelf, self._machinery.limits, job, found, self._machinery.draw)
 
     async def picture(self, job: Job, image: str) -> bytes:
         """A small JPEG of an image that has a row. Raises `ImageError`, `UnknownDataset` or `DatasetError`."""

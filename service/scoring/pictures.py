@@ -1,7 +1,7 @@
 """A job's images, as small as they are looked at, and its report with those that it shows. All of it blocks."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing, suppress
 from typing import TypeAlias
 
 from models.errors import ParallaxError
@@ -16,7 +16,8 @@ Draw: TypeAlias = Callable[[Scoring, Iterable[tuple[str, bytes]], Limits], str]
 
 def report(shelf: Shelf, limits: Limits, job: Job, found: Scoring, draw: Draw) -> str:
     """One HTML file; images that can't be had any more are left out."""
-    return draw(found, _images(shelf, limits, job, found), limits)
+    with closing(_images(shelf, limits, job, found)) as images:  # whoever fails with images left gives the set back too
+        return draw(found, images, limits)
 
 
 def thumbnail_of(shelf: Shelf, limits: Limits, job: Job, image: str) -> bytes:
@@ -28,7 +29,7 @@ def thumbnail_of(shelf: Shelf, limits: Limits, job: Job, image: str) -> bytes:
     return thumbnail(data, limits)
 
 
-def _images(shelf: Shelf, limits: Limits, job: Job, found: Scoring) -> Iterator[tuple[str, bytes]]:
+def _images(shelf: Shelf, limits: Limits, job: Job, found: Scoring) -> Generator[tuple[str, bytes], None, None]:
     with suppress(ParallaxError), shelf.borrowed(job.dataset) as source:
         for image in found.galleries.images:
             with suppress(ParallaxError):

@@ -48,7 +48,7 @@ def test_list_shows_every_version_and_the_broken_ones_too(store: Path) -> None:
     tiny_model(store, "other")
     (store / "tiny" / "2").mkdir()
     output = words(call("list"))
-    assert "tiny/1 3 50x40 fp32, int8 not yet elsewhere" in output
+    assert "tiny/1 3 50x40 fp32, int8 ?, ? not yet elsewhere" in output
     assert "other/1" in output
     assert "broken tiny/2: tiny/2 has no model.json" in output
 
@@ -58,7 +58,7 @@ def test_list_shows_what_each_variant_did_on_validation_images_if_that_is_known(
     found = Accuracy(correct=3, images=4, value=0.75, low=0.3, high=0.9)
     fp32, int8 = stored.card.variants
     Repository(store).update(stored.card.model_copy(update={"variants": [fp32, int8.model_copy(update={"validation": found})]}))
-    assert "tiny/1 2 32x32 fp32, int8 75.0% not yet" in words(call("list"))
+    assert "tiny/1 2 32x32 fp32, int8 ?, 75.0% not yet" in words(call("list"))
 
 
 def test_a_narrow_terminal_cuts_off_no_name(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,10 @@ import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from models.metadata import INPUT_NAME, OUTPUT_NAME
-from models.one_by_one import OLDEST_OPSET, in_single_images
+from models.one_by_one import OLDEST_OPSET, write_in_single_images
 from models.repository import Repository
 from models.runtime import OnnxModel
 from tests.support.models import write_graph
@@ -85,16 +85,70 @@ def test_weights_beside_the_file_come_along_and_where_they_are_gone_its_loader_s
     model = OnnxModel(apart, threads=1, one_by_one=True)
     assert model.one_by_one
     np.testing.assert_array_equal(model.run(images), OnnxModel(path, threads=1).run(images))
-    (tmp_path / "weights.bin").unlink()
-    assert in_single_images(apart) is None
+    for content in (b"cut off", None):
+        (tmp_path / "weights.bin").unlink()
+        if content is not None:
+            (tmp_path / "weights.bin").write_bytes(content)
+        assert not write_in_single_images(apart, tmp_path / "target.onnx")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a model"], ids=["missing", "empty", "text"])
 def test_what_is_no_model_is_left_to_its_loader(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "model.onnx").write_bytes(content)
-    assert in_single_images(tmp_path / "model.onnx") is None
+    assert not write_in_single_images(tmp_path / "model.onnx", tmp_path / "target.onnx")
 
 
 def test_so_is_what_does_not_keep_the_contract(tmp_path: Path) -> None:
-    assert in_single_images(looks_at_its_batch(tmp_path / "model.onnx", source="input")) is None
+    assert not write_in_single_images(looks_at_its_batch(tmp_path / "model.onnx", source="input"), tmp_path / "target.onnx")
+
+
+def chooses(path: Path) -> Path:
+    """A model with a graph inside: its scores are the pixels if the first image is dark, else a constant of the outer graph."""
+    scores = [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["N", 3])]
+
+    def branch(source: str) -> onnx.GraphProto:
+        return helper.make_graph(
+            [helper.make_node("Add", [source, "constant"], [f"of_{source}"])],
+            f"branch_{source}",
+            [],
+            [helper.make_tensor_value_info(f"of_{source}", TensorProto.FLOAT, None)],
+        )
+
+    nodes = [
+        helper.make_node("Cast", [INPUT_NAME], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["pixels", "nothing"], ["zeros"]),
+        helper.make_node("ReduceMax", ["pixels"], ["brightest"], keepdims=0),
+        helper.make_node("Less", ["brightest", "limit"], ["is_dark"]),
+        helper.make_node("If", ["is_dark"], [OUTPUT_NAME], then_branch=branch("pixels"), else_branch=branch("zeros")),
+    ]
+    constants = {"constant": [0.5], "nothing": [0.0], "limit": 100.0}
+    graph = helper.make_graph(
+        nodes,
+        "choosing",
+        [helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, ["N", 3])],
+        scores,
+        [numpy_helper.from_array(np.array(value, np.float32), name) for name, value in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return path
+
+
+def test_graphs_inside_the_graph_still_find_its_constants_and_each_image_is_chosen_for_by_itself(tmp_path: Path) -> None:
+    model = OnnxModel(chooses(tmp_path / "model.onnx"), threads=1, one_by_one=True)
+    assert model.one_by_one
+    assert model.run(np.array([[1, 2, 3], [4, 5, 200], [6, 7, 8]], np.uint8)).tolist() == [
+        [1.5, 2.5, 3.5],
+        [0.5] * 3,
+        [6.5, 7.5, 8.5],
+    ]
+
+
+def test_what_does_not_load_once_it_is_wrapped_runs_as_it_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(_path: Path, target: Path) -> bool:
+        target.write_bytes(b"no model")
+        return True
+
+    monkeypatch.setattr("models.runtime.write_in_single_images", write)
+    model = OnnxModel(path, threads=1, one_by_one=True)
+    assert (model.one_by_one, model.classes) == (False, 3)

@@ -52,13 +52,17 @@ class Measurable:
     plan_key = ("digest",)
     cpus = 4
 
-    def __init__(self, speed: Callable[[Plan], float] = lambda plan: 100.0 + plan.lanes, *, hold: Plan | None = None) -> None:
+    def __init__(
+        self, speed: Callable[[Plan], float] = lambda plan: 100.0 + plan.lanes, *, hold: Plan | int | None = None
+    ) -> None:
         self.plan = self.default = default_plan("none", self.cpus, 0.0)
         self.tuning = Tuning("waiting", "default")
         self.rivals: list[Rival] = []
         self.fixed = Fixed()
         self.threads_alone = 1
+        self.most_alone = 2
         self.best_alone = 1
+        self.alone: list[int] = []
         self.speed = speed
         self.hold = hold
         self.tried: list[Plan] = []
@@ -71,10 +75,12 @@ class Measurable:
             raise Interrupted
         return self.speed(plan)
 
-    def quickest_alone(self, stop: threading.Event) -> int:
-        if stop.is_set():
+    def measure_alone(self, threads: int, stop: threading.Event) -> float:
+        self.alone.append(threads)
+        if stop.is_set() or threads == self.hold:
+            assert stop.wait(PATIENCE_S)
             raise Interrupted
-        return self.best_alone
+        return 100.0 + 100.0 * (threads == self.best_alone)
 
     async def adopt(self, plan: Plan, threads_alone: int | None = None) -> None:
         self.adopted.append(plan)

@@ -185,6 +185,8 @@ def test_a_model_that_takes_images_one_by_one_gets_all_in_one_call_and_each_is_t
     inferred = [outcome for outcome in outcomes if isinstance(outcome, Inferred)]
     assert [outcome.batch for outcome in inferred] == [1] * 4
     assert 0 < sum(outcome.infer for outcome in inferred) < took
+    steps = np.diff([outcome.inferred_at for outcome in inferred])
+    np.testing.assert_allclose(steps, inferred[0].infer, rtol=1e-3, err_msg="each has its own end")
 
 
 def test_a_broken_image_takes_no_place_of_another_batch(model: OnnxModel) -> None:

@@ -2,14 +2,12 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from models.repository import Repository
-from service.backends import onnx as module
 from service.backends.inference import Inference, Item, Outcome
 from service.backends.onnx import OnnxBackend
 from service.backends.sessions import Sessions
@@ -18,7 +16,7 @@ from service.plans import Kept
 from service.tuning import Plan
 from tests.support.images import plain
 from tests.support.models import tiny_model
-from tests.unit.service.stores import infer, load_tiny, plan_book
+from tests.unit.service.stores import find_in, infer, load_tiny, plan_book
 
 ONE = Plan(1, 2, 1)
 
@@ -96,6 +94,8 @@ async def test_it_starts_on_what_was_kept_unless_the_settings_state_threads(
     backend = load_tiny(store, **settings)
     await backend.start()
     assert (backend.threads_alone, backend._alone is not None) == (threads, threads == 2)
+    await backend.adopt(ONE, 2)
+    assert backend.threads_alone == threads, "nor does what another process has found out take their place"
     await infer(backend, plain(0))
     await backend.close()
 
@@ -131,42 +131,58 @@ async def test_one_that_does_not_give_the_golden_scores_is_never_asked(store: Pa
     await backend.close()
 
 
-def by_threads(speeds: Mapping[int, float]) -> Callable[..., float]:
-    """A measurement that gives sessions these speeds."""
-
-    def throughput(work: Inference, batch: Sequence[Item], lanes: int, _seconds: float, stop: threading.Event) -> float:
-        assert (len(batch), lanes, stop.is_set()) == (1, 1, False)
-        return speeds[work.model.threads]
-
-    return throughput
-
-
-@pytest.mark.parametrize(("together", "threads"), [(120.0, 2), (110.0, 1)])
-def test_more_threads_are_taken_if_they_are_worth_it(
-    store: Path, monkeypatch: pytest.MonkeyPatch, together: float, threads: int
+@pytest.mark.parametrize(
+    ("settings", "cpus", "most"),
+    [({}, 2, 2), ({}, 1, 1), ({}, 64, 4), ({"plans": {"tiny": {"threads": 1}}}, 2, 1), ({"plans": {"tiny": {"lanes": 3}}}, 2, 2)],
+)
+def test_a_few_of_the_processors_are_tried_unless_the_settings_state_threads(
+    store: Path, settings: Mapping[str, Any], cpus: int, most: int
 ) -> None:
-    monkeypatch.setattr(module, "throughput", by_threads({1: 100.0, 2: together}))
-    assert load_tiny(store).quickest_alone(threading.Event()) == threads
+    backend = load_tiny(store, **settings)
+    backend.cpus = cpus
+    assert backend.most_alone == most
 
 
-@pytest.mark.parametrize("speeds", [{}, {1: 1.0, 2: 9.0}])
-def test_threads_that_the_settings_state_are_not_measured(
-    store: Path, monkeypatch: pytest.MonkeyPatch, speeds: Mapping[int, float]
+def test_they_are_measured_on_a_session_of_their_own_and_give_way_to_a_request(
+    store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "throughput", by_threads(speeds))
-    assert load_tiny(store, plans={"tiny": {"threads": 1}}).quickest_alone(threading.Event()) == 1
+    opened: list[int] = []
+    usual = Sessions.open_alone
 
+    def open_alone(self: Sessions, threads: int) -> Inference:
+        opened.append(threads)
+        return usual(self, threads)
 
-def test_they_are_really_measured_and_give_way_to_a_request(store: Path) -> None:
+    monkeypatch.setattr(Sessions, "open_alone", open_alone)
     backend, stop = load_tiny(store), threading.Event()
-    assert backend.quickest_alone(stop) in (1, 2)
+    assert all(backend.measure_alone(threads, stop) > 0 for threads in (1, 2))
+    assert opened == [1, 2]
     stop.set()
     with pytest.raises(Interrupted):
-        backend.quickest_alone(stop)
+        backend.measure_alone(2, stop)
 
 
-def test_a_version_whose_files_are_gone_says_so(store: Path) -> None:
+async def test_a_session_for_who_is_alone_that_can_not_be_had_is_done_without(
+    store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     backend = load_tiny(store)
-    Repository(store).delete("tiny", "1")
-    with pytest.raises(Exception, match=r"model\.onnx can't be loaded"):
-        backend.quickest_alone(threading.Event())
+    await backend.adopt(ONE, 1)
+    (backend._sessions._path).unlink()
+    await backend.adopt(ONE, 2)
+    assert (backend.threads_alone, backend.describe()["threads_alone"]) == (1, 1)
+    assert "no session for who is alone" in caplog.text
+    (scores,) = await infer(backend, plain(255))
+    assert scores.argmax() == 1
+    await backend.close()
+
+
+def test_all_backends_of_a_service_are_one_crowd(store: Path) -> None:
+    tiny_model(store, "other")
+    found = find_in(store)
+    (one,), (other,) = (found[name] for name in ("tiny", "other"))
+    assert one.load
+    assert other.load
+    first, second = one.load(None), other.load(None)
+    assert isinstance(first, OnnxBackend)
+    assert isinstance(second, OnnxBackend)
+    assert first._device.crowd is second._device.crowd

@@ -48,6 +48,7 @@ def test_a_session_that_comes_up_without_cuda_is_told_of_under_auto(monkeypatch:
     assert backend.identity.provider == CPU_PROVIDER
     assert "fell back" in backend.describe()["note"]
     assert backend.plan == default_plan(CPU_PROVIDER, 2, 0.0), "and it is planned as a CPU's"
+    assert backend._open().model.one_by_one
 
 
 async def test_on_cuda_batches_are_padded_to_few_sizes_that_were_all_seen_before(

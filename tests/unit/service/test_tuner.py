@@ -122,9 +122,65 @@ async def test_threads_for_who_is_alone_are_found_out_when_it_is_quiet_adopted_a
     await tune(tunable)
     await until(lambda: tunable.tuning.state == "tuned", "it is tuned")
     assert (tunable.adopted, tunable.threads_alone) == ([DEFAULT], 2), "the plan is what it was"
+    assert tunable.alone == LOOKS * [1, 2]
     kept = book.find(tunable.plan_key)
     assert kept
     assert (kept.plan, kept.threads_alone) == (DEFAULT, 2)
+
+
+async def test_a_plan_is_gone_over_to_before_who_is_alone_is_looked_at_and_no_look_is_made_twice(
+    tune: Tune, activity: Clock, book: PlanBook
+) -> None:
+    tunable = Measurable(last_is_best, hold=2)
+    tunable.best_alone = 2
+    await tune(tunable)
+    await until(lambda: tunable.alone == [1, 2], "the second look is under way")
+    assert tunable.plan == ORDER[-1]
+    activity.mark()
+    await until(lambda: tunable.tuning.state == "waiting", "it gives way")
+    assert book.find(tunable.plan_key) is None, "not all is known yet"
+    tunable.hold = None
+    activity.seconds = 1000.0
+    await until(lambda: tunable.tuning.state == "tuned", "it is tuned")
+    assert tunable.tried == ORDER + LOOKS * [DEFAULT, ORDER[-1]]
+    assert tunable.alone == [1, 2, *(LOOKS * [1, 2])[1:]], "only what was interrupted is measured twice"
+    kept = book.find(tunable.plan_key)
+    assert kept
+    assert (kept.plan, kept.threads_alone) == (ORDER[-1], 2)
+
+
+async def test_where_there_is_one_processor_nothing_is_measured_for_who_is_alone(tune: Tune) -> None:
+    tunable = Measurable()
+    tunable.most_alone = 1
+    await tune(tunable)
+    await until(lambda: tunable.tuning.state == "tuned", "it is tuned")
+    assert (tunable.alone, tunable.threads_alone) == ([], 1)
+
+
+async def test_one_that_does_not_lead_takes_what_the_leader_wrote_and_measures_nothing(
+    activity: Clock, book: PlanBook, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Refusing(Measurable):
+        async def adopt(self, plan: Plan, threads_alone: int | None = None) -> None:
+            raise BrokenModel("model.onnx can't be loaded: no such file")
+
+    tunables = {"a": Refusing(), "b": Measurable()}
+    registry = Registry(load_settings())
+    await registry.open({name: [candidate(name, "1", tunable=one)] for name, one in tunables.items()})
+    task = asyncio.ensure_future(Tuner(registry, book, activity, leads=False).run())
+    try:
+        await activity.looked_at()
+        assert [one.tuning.state for one in tunables.values()] == ["waiting"] * 2
+        book.keep(tunables["b"].plan_key, Kept(ORDER[-1], [], 2))
+        await until(lambda: tunables["b"].tuning.state == "tuned", "it has found the plan, whatever became of the first one's")
+        assert (tunables["b"].plan, tunables["b"].threads_alone, tunables["b"].tuning.source) == (ORDER[-1], 2, "kept")
+        assert (tunables["a"].plan, tunables["a"].tuning.state, tunables["a"].tuning.source) == (DEFAULT, "off", "default")
+        assert [one.tried for one in tunables.values()] == [[], []]
+        assert "the plan in the book can't be had" in caplog.text
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await registry.close()
 
 
 async def test_what_others_are_held_against_is_the_networks_own_default(tune: Tune) -> None:

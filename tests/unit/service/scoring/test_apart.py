@@ -1,9 +1,11 @@
 """Judging and drawing in a process of its own."""
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,10 +61,20 @@ def test_a_process_that_dies_early_and_says_much_holds_nobody_up(tmp_path: Path,
     assert failure.value.__notes__[0].endswith("its last words\n")
 
 
-def test_whoever_fails_to_hand_over_an_image_leaves_no_process_behind() -> None:
+def test_whoever_fails_to_hand_over_an_image_leaves_no_process_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Watched(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  # whatever it takes
+            super().__init__(*args, **options)
+            started.append(self)
+
+    monkeypatch.setattr("service.scoring.apart.subprocess.Popen", Watched)
+
     def gone() -> Iterator[tuple[str, bytes]]:
         yield IMAGES[0]
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):
         apart.drawn(measure(MISTAKEN, BACKENDS[:1], run_of(3)), gone(), LIMITS)
+    assert [process.returncode for process in started] == [-signal.SIGKILL]
