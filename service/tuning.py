@@ -39,7 +39,7 @@ class Plan:
         """Images that a lane takes at a time, where one takes `seconds`: whole batches, one or more."""
         if provider == CUDA_PROVIDER:
             return self.batch_size
-        images = HANDOVER if HANDOVER * seconds <= HANDOVER_S else int(HANDOVER_S / seconds)
+        images = HANDOVER if _quick(seconds) else int(HANDOVER_S / seconds)
         return self.batch_size * max(1, images // self.batch_size)
 
 
@@ -83,7 +83,7 @@ def default_plan(provider: str, cpus: int, seconds: float) -> Plan:
     """
     if provider == CUDA_PROVIDER:
         return Plan(batch_size=CUDA_BATCHES[-1], lanes=2, threads=1)
-    return Plan(batch_size=CPU_BATCHES[0], lanes=cpus + (HANDOVER * seconds <= HANDOVER_S), threads=1)
+    return Plan(batch_size=CPU_BATCHES[0], lanes=cpus + _quick(seconds), threads=1)
 
 
 def search(provider: str, cpus: int, fixed: Fixed, measure: Measure) -> Iterator[Measured]:
@@ -124,6 +124,10 @@ def confirm(challenger: Way, default: Way, measure: Callable[[Way], float]) -> W
     looks = [(measure(default), measure(challenger)) for _ in range(LOOKS)]
     before, after = (median(speeds) for speeds in zip(*looks, strict=True))
     return challenger if after > before * (1 + WORTH) else default
+
+
+def _quick(seconds: float) -> bool:
+    return HANDOVER * seconds <= HANDOVER_S
 
 
 def _halvings(cpus: int) -> list[int]:
