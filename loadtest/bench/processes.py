@@ -183,7 +183,9 @@ def forget_peak(pids: Iterable[int]) -> None:
             (PROC / str(pid) / "clear_refs").write_text("5")
 
 
-def wait_until(condition: Callable[[], Found | None], server: Server, what: str, seconds: float = PATIENCE_S) -> Found:
+def wait_until(
+    condition: Callable[[], Found | None], server: Server, what: str, seconds: float = PATIENCE_S, pause: float = 0.02
+) -> Found:
     """Poll until a condition gives something true, and return it. Raises `BenchError` if the server ends or time is over."""
     limit = time.monotonic() + seconds
     while not (found := condition()):
@@ -191,7 +193,7 @@ def wait_until(condition: Callable[[], Found | None], server: Server, what: str,
             raise server.fail(f"ended with status {server.process.returncode} before it {what}")
         if time.monotonic() > limit:
             raise server.fail(f"has not {what} within {seconds:.0f} s")
-        time.sleep(0.02)
+        time.sleep(pause)
     return found
 
 
