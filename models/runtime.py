@@ -27,14 +27,7 @@ def runtime_of(provider: str) -> list[str]:
 class OnnxGraph:
     """An inference session of any ONNX file with one input and one output. `run` may be called from several threads at once."""
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        threads: int,
-        providers: Sequence[Provider] = CPU,
-        spin: bool = False,
-    ) -> None:
+    def __init__(self, path: Path, *, threads: int, providers: Sequence[Provider] = CPU, spin: bool = False) -> None:
         """Load a file on the first of `providers` that works. Raises `BrokenModel` if the file can't be loaded.
 
         `threads` are used by each call; with one, a call runs on the thread that makes it and many may run side by side.
@@ -80,7 +73,8 @@ class OnnxModel(OnnxGraph):
         self.one_by_one = False
         """Whether it does."""
         if one_by_one:
-            with TemporaryDirectory(prefix="parallax-") as folder, suppress(BrokenModel):  # of bytes the runtime keeps a copy
+            # A file, for the runtime's Python class keeps a copy of bytes. Where none can be written, the model runs as it is.
+            with suppress(BrokenModel, OSError), TemporaryDirectory(prefix="parallax-") as folder:
                 wrapped = Path(folder) / path.name
                 if write_in_single_images(path, wrapped):
                     super().__init__(wrapped, threads=threads, providers=providers, spin=spin)

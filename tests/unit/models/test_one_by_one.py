@@ -152,3 +152,12 @@ def test_what_does_not_load_once_it_is_wrapped_runs_as_it_is(path: Path, monkeyp
     monkeypatch.setattr("models.runtime.write_in_single_images", write)
     model = OnnxModel(path, threads=1, one_by_one=True)
     assert (model.one_by_one, model.classes) == (False, 3)
+
+
+def test_so_does_every_model_where_there_is_no_place_for_temporary_files(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(**_options: str) -> None:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("models.runtime.TemporaryDirectory", nowhere)
+    model = OnnxModel(path, threads=1, one_by_one=True)
+    assert (model.one_by_one, model.classes) == (False, 3)
