@@ -5,6 +5,7 @@ such names means harm all the same, or lost a path on the way.
 """
 
 import lzma
+import os
 import stat
 import struct
 import zipfile
@@ -42,6 +43,12 @@ LONGEST_END = END_BYTES + 65_535
 """With the longest comment."""
 
 
+LOCAL = struct.Struct("<4s22xHH")
+"""Before a file's bytes (APPNOTE.TXT 4.3.7): the signature, and how long its name and its extra field are, which follow."""
+LOCAL_NAMES = 512
+"""Bytes for both, of nearly all files."""
+
+
 def open_zip(path: Path | IO[bytes], name: str, max_files: int = MAX_FILES) -> zipfile.ZipFile:
     """Open one whose list of files is no longer than it may be, which is known before it is read. Raises `DatasetError`.
 
@@ -70,6 +77,27 @@ def files_of(
     if twice:
         raise DatasetError(f"{name} holds {quoted(twice[0])} more than once: which one counts?")
     return files
+
+
+def plain_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | None:
+    """What `archive.read` gives, by one system call instead of five, from any thread, for a file that is packed as it is.
+
+    None where zipfile has to be asked: for another packing, a zip that is no file of this machine, and whatever is odd about one.
+    """
+    try:
+        file = archive.fp.fileno()  # type: ignore[union-attr]
+    except (AttributeError, OSError):
+        return None
+    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or info.compress_size != info.file_size:
+        return None
+    block = os.pread(file, LOCAL.size + info.file_size + LOCAL_NAMES, info.header_offset)
+    if len(block) < LOCAL.size:
+        return None
+    signature, name, extra = LOCAL.unpack_from(block)
+    start = LOCAL.size + name + extra
+    data = block[start : start + info.file_size]
+    sound = signature == b"PK\x03\x04" and len(data) == info.file_size and zlib.crc32(data) == info.CRC
+    return data if sound else None
 
 
 def quoted(name: str) -> str:

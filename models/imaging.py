@@ -77,11 +77,15 @@ def check(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Header:
     return header
 
 
-def decode_checked(data: bytes, header: Header, limits: Limits = DEFAULT_LIMITS) -> Pixels:
-    """What `decode` does once `check` has given the header."""
+def decode_checked(data: bytes, header: Header, limits: Limits = DEFAULT_LIMITS, out: Pixels | None = None) -> Pixels:
+    """What `decode` does once `check` has given the header.
+
+    `out` [H,W,3], C-contiguous and of the size that the header states, is where a JPEG's pixels go if they can: whoever hands
+    it in looks whether what is returned lies there.
+    """
     if header.turbo:
         try:
-            pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB")
+            pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB", buffer=out)
         except (ValueError, KeyError):
             pass  # half a file, or a harmless oddity such as stray bytes between markers: Pillow tells which
         else:

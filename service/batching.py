@@ -44,15 +44,18 @@ class Batcher(Generic[In, Out]):
         max_wait: float = 0.0,
         on_batch: Callable[[Batch], None] = lambda _batch: None,
         max_background: int | None = None,
+        max_beside_urgent: int | None = None,
         in_context: bool = False,
     ) -> None:
         """`max_wait`: seconds that a batch may wait while not full. `in_context`: it runs in its first caller's contextvars.
 
-        `max_background`: size of a batch of background work where urgent work is expected, which then waits for it.
+        `max_background`, `max_beside_urgent`: size of a batch of background work where nobody else is there, and where urgent
+        work is expected, which then waits for it (None: as that of any batch).
         """
         self._infer = infer
         self._max_batch_size = max_batch_size
         self._max_background = max_background or max_batch_size
+        self._max_beside_urgent = max_beside_urgent or max_batch_size
         self._max_in_flight = max_in_flight
         self._max_wait = max_wait
         self._on_batch = on_batch
@@ -111,10 +114,18 @@ class Batcher(Generic[In, Out]):
                 self._waiting.discard(who, caller, background=background)
         return together.outcomes
 
-    def resize(self, *, max_batch_size: int, max_in_flight: int, max_background: int | None = None) -> None:
+    def resize(
+        self,
+        *,
+        max_batch_size: int,
+        max_in_flight: int,
+        max_background: int | None = None,
+        max_beside_urgent: int | None = None,
+    ) -> None:
         """From now on form batches of another size, or run more or fewer of them; those under way are left alone."""
         self._max_batch_size = max_batch_size
         self._max_background = max_background or max_batch_size
+        self._max_beside_urgent = max_beside_urgent or max_batch_size
         self._max_in_flight = max_in_flight
         self._seconds_per_item = 0.0
         self._start_batches("busy")
@@ -184,8 +195,10 @@ class Batcher(Generic[In, Out]):
         now = asyncio.get_running_loop().time()
         callers: list[Caller[In, Out]] = []
         turns = self._waiting.choose()
-        stands_back = turns is self._waiting.background and self._waiting.expects(time.perf_counter())
-        most = self._max_background if stands_back else self._max_batch_size
+        most = self._max_batch_size
+        if turns is self._waiting.background:
+            stands_back = self._waiting.expects(time.perf_counter())
+            most = self._max_beside_urgent if stands_back else self._max_background
         while turns.size and len(callers) < most:
             caller = turns.pop()
             if caller.deadline is not None and caller.deadline <= now:

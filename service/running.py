@@ -72,7 +72,8 @@ class Running:
             backend.infer,
             max_batch_size=backend.max_batch_size,
             max_in_flight=backend.max_in_flight,
-            max_background=_one_inference(backend),
+            max_background=_background(backend),
+            max_beside_urgent=_one_inference(backend),
             max_wait=settings.max_wait_ms / 1000,
             on_batch=lambda batch: on_batch(backend.identity, batch),
             in_context=backend.remote,  # its calls are steps of the trace of the image that they are about
@@ -90,6 +91,11 @@ class Running:
         return self.backend.tunable.plan if self.backend.tunable else None
 
     @property
+    def max_background(self) -> int:
+        """Images of background work that are handed over together, where nobody else is there."""
+        return _background(self.backend) or self.backend.max_batch_size
+
+    @property
     def proven_plan(self) -> Plan | None:
         """What it runs on, unless that is a default, which another network would have its own of."""
         tunable = self.backend.tunable
@@ -102,7 +108,8 @@ class Running:
             self.batcher.resize(
                 max_batch_size=self.backend.max_batch_size,
                 max_in_flight=self.backend.max_in_flight,
-                max_background=_one_inference(self.backend),
+                max_background=_background(self.backend),
+                max_beside_urgent=_one_inference(self.backend),
             )
 
     async def retire(self, patience: float) -> None:
@@ -127,6 +134,10 @@ class Running:
         except TimeoutError:
             self.batcher.abandon()
         await self.backend.close()
+
+
+def _background(backend: Backend[Any]) -> int | None:
+    return backend.tunable.max_background if backend.tunable else None
 
 
 def _one_inference(backend: Backend[Any]) -> int | None:

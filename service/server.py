@@ -1,11 +1,9 @@
 """Runs the application under uvicorn, and stops it so that nothing accepted is lost."""
 
 import asyncio
-import gc
 import logging
 import signal
 import socket
-import sys
 from functools import partial
 from types import FrameType
 
@@ -17,17 +15,13 @@ from service.api.http1 import Connection
 from service.api.wire import REQUESTS_OF_SEVERAL, Http1, Listener
 from service.app import Application, create_app
 from service.errors import ConfigurationError
+from service.interpreter import settle
 from service.logs import configure_logging
 from service.memory import share_one_arena
 from service.settings import Settings
 from service.workers import Place, Supervisor
 
 log = logging.getLogger("parallax.server")
-
-
-SWITCH_S = 0.0005
-"""How long a thread may keep Python's lock while others wait for it: a tenth of the default, so that the event loop and the lanes
-need not wait 5 ms each time, one after the other, while a set is listed."""
 
 
 class _Server(uvicorn.Server):
@@ -40,11 +34,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        # What is here now stays: the collector need not walk through it for every few hundred requests, nor so often.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(10_000, 20, 50)
-        sys.setswitchinterval(SWITCH_S)
+        settle()
         if self._place is not None:
             self._place.ready()
             return

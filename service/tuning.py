@@ -17,6 +17,9 @@ HANDOVER = 8
 """Images that a lane on a CPU takes at a time, batch after batch, if they are quick: they share a turn of the event loop and the
 waking of a thread (docs/decisions/speed.md)."""
 
+BACKGROUND_HANDOVER = 32
+"""The same of background work while nobody else is there, which costs the event loop half as much for each."""
+
 HANDOVER_S = 0.025
 """As many images are handed over as fit into this: whoever is done must not wait long for the others. Quick ones are eight."""
 
@@ -35,11 +38,11 @@ class Plan:
     lanes: int
     threads: int
 
-    def handover(self, provider: str, seconds: float) -> int:
-        """Images that a lane takes at a time, where one takes `seconds`: whole batches, one or more."""
+    def handover(self, provider: str, seconds: float, most: int = HANDOVER) -> int:
+        """Images that a lane takes at a time, `most` of quick ones, where one takes `seconds`: whole batches, one or more."""
         if provider == CUDA_PROVIDER:
             return self.batch_size
-        images = HANDOVER if _quick(seconds) else int(HANDOVER_S / seconds)
+        images = most if seconds * most <= HANDOVER_S else int(HANDOVER_S / seconds)
         return self.batch_size * max(1, images // self.batch_size)
 
 

@@ -24,6 +24,7 @@ LAYERS: Sequence[Sequence[str]] = (
         "tuning",
         "fairness",
         "niceness",
+        "interpreter",
         "memory",
         "activity",
         "alarms",

@@ -158,7 +158,7 @@ def variants(
 @app.command()
 def scenario(
     names: Annotated[
-        list[str] | None, typer.Argument(help="swap, neighbours, scoring, overload or soak [default: all but soak].")
+        list[str] | None, typer.Argument(help="swap, neighbours, scoring, throughput, overload or soak [default: all but soak].")
     ] = None,
     backend: Annotated[str, typer.Option(help="Name from the store.")] = "cnn",
     images: Annotated[str | None, typer.Option(help="As for `speed`.")] = None,
@@ -174,8 +174,9 @@ def scenario(
     """Play what happens in production: what callers notice of it.
 
     swap: 70 % of capacity for a minute, while a new version comes every 2 s and a corrupt one every 5 s. neighbours: small
-    images beside 20-megapixel and broken ones. scoring: half of the capacity, beside a scoring run. overload: a noisy caller
-    sends 2 and 5 times what the service can do, beside a polite one; then interactive requests beside background ones.
+    images beside 20-megapixel and broken ones. scoring: half of the capacity, beside a scoring run. throughput: a scoring
+    run alone, against the in-process limit. overload: a noisy caller sends 2 and 5 times what the service can do, beside a
+    polite one; then interactive requests beside background ones.
 
     soak: load for half an hour, while versions change, jobs score, callers misbehave, and workers and the service behind another
     backend are killed. It alone can fail: exit status 1 if something happened that must not, such as a lost request.

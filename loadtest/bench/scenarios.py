@@ -8,6 +8,7 @@ from loadtest.bench.report import Sheet
 from loadtest.bench.scoring import scoring
 from loadtest.bench.stage import Stage, figures, ok
 from loadtest.bench.swap import swap
+from loadtest.bench.throughput import throughput
 from loadtest.bench.wire import post
 
 STEP_S = 8.0
@@ -113,6 +114,7 @@ SCENARIOS: Mapping[str, Callable[[Stage], Sheet]] = {
     "swap": swap,
     "neighbours": neighbours,
     "scoring": scoring,
+    "throughput": throughput,
     "overload": overload,
 }
 OPTIONS: Mapping[str, Mapping[str, bool]] = {"overload": {"keyed": True, "apart": True}}

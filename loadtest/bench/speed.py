@@ -100,7 +100,7 @@ def compare(
         raise BenchError(f"{card.name} is sure about none of the images; give others with --images")
     job = LimitJob(file, card.input, [one.data for one in known], options.cpus)
     progress.say(f"{card.name}: searching the best plan in process")
-    comparison = Comparison(card.name, variant.precision, f"{pictures.kind}, {len(known)} used", _best_plan(job))
+    comparison = Comparison(card.name, variant.precision, f"{pictures.kind}, {len(known)} used", best_plan(job))
     with ExitStack() as stack:
         progress.say(f"{card.name}: starting the servers")
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="bench-")))
@@ -108,7 +108,7 @@ def compare(
         for number in range(options.rounds):
             progress.say(f"{card.name}: round {number + 1} of {options.rounds}, limit")
             limited = LimitJob(job.model, job.spec, job.images, job.cpus, comparison.plan, options.seconds)
-            comparison.limits.append(disturbances.quietly(partial(_measure_limit, limited)))
+            comparison.limits.append(disturbances.quietly(partial(measure_limit, limited)))
             progress.advance(options.seconds + OVERHEAD_S)
             turn = number % len(contenders)
             for connections in options.concurrency:
@@ -137,12 +137,14 @@ def load_of(contender: Contender, connections: int, seconds: float) -> Job:
     return Job(server.host, server.port, seconds, [stream], warm_up_s=WARM_UP_S)
 
 
-def _best_plan(job: LimitJob) -> Plan:
+def best_plan(job: LimitJob) -> Plan:
+    """The fastest in process, in a process of its own. Raises `BenchError`."""
     with Child(LIMIT, job.to_json()) as child:
         return Plan(**child.wait_for("result")["plan"])
 
 
-def _measure_limit(job: LimitJob) -> LimitMeasured:
+def measure_limit(job: LimitJob) -> LimitMeasured:
+    """One round, in a process of its own. `job` has a plan. Raises `BenchError`."""
     with Child(LIMIT, job.to_json()) as child:
         watched = watch(child, [child.pid])
         values = child.wait_for("result")

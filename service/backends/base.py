@@ -110,6 +110,11 @@ class Tunable(Protocol):
         ...
 
     @property
+    def max_background(self) -> int:
+        """Images of background work that one `infer` takes at most, where nobody else is there: `max_batch_size` or more."""
+        ...
+
+    @property
     def threads_alone(self) -> int:
         """On which an image runs that finds nobody else there."""
         ...

@@ -55,7 +55,7 @@ class Inference:
         """Let every batch size be seen once, so that no request pays for kernels and arenas. Returns seconds for one image."""
         took = 0.0
         for size in reversed(CUDA_BATCHES if self._padded else (1, 1)):
-            blank = [np.zeros((self._spec.height, self._spec.width, 3), np.uint8)] * size
+            blank = np.zeros((size, self._spec.height, self._spec.width, 3), np.uint8)
             started = time.perf_counter()
             self._run(blank)
             took = time.perf_counter() - started
@@ -71,36 +71,43 @@ class Inference:
 
     def _run_one(self, batch: Sequence[Item]) -> Sequence[Outcome]:
         """Decode and infer what one call of the model takes: what was decoded is still in the processor's caches then."""
-        pixels: list[imaging.Pixels] = []
+        images = np.empty((len(batch), self._spec.height, self._spec.width, 3), np.uint8)
         decoded: list[tuple[float, float]] = []
         refused: dict[int, Exception] = {}
         for place, item in enumerate(batch):
             started = time.perf_counter()
             try:
-                pixels.append(self._decode(item) if isinstance(item, bytes) else item)
+                self._put(item, images[len(decoded)])
                 decoded.append((started, time.perf_counter()))
             except Exception as exc:  # noqa: BLE001  # whatever it is, it is the error of this image's caller
                 refused[place] = exc
-        outcomes: list[Outcome] = self._infer(pixels, decoded) if pixels else []
+        outcomes: list[Outcome] = self._infer(images[: len(decoded)], decoded) if decoded else []
         for place, error in refused.items():  # in ascending order, so that each finds its place
             outcomes.insert(place, error)
         return outcomes
 
-    def _decode(self, data: bytes) -> imaging.Pixels:
-        header = imaging.check(data, self._limits)
+    def _put(self, item: Item, out: imaging.Pixels) -> None:
+        """Have an image's pixels where they are inferred: those of a JPEG of the model's own size are decoded there."""
+        if not isinstance(item, bytes):
+            out[...] = item
+            return
+        header = imaging.check(item, self._limits)
         if header.pixels > BIG_PIXELS:
             raise TooBig
-        return imaging.resize(imaging.decode_checked(data, header, self._limits), self._spec)
+        fits = (header.height, header.width) == out.shape[:2]
+        pixels = imaging.resize(imaging.decode_checked(item, header, self._limits, out if fits else None), self._spec)
+        if not np.may_share_memory(pixels, out):
+            out[...] = pixels
 
-    def _infer(self, pixels: Sequence[imaging.Pixels], decoded: Sequence[tuple[float, float]]) -> list[Outcome]:
+    def _infer(self, images: imaging.Pixels, decoded: Sequence[tuple[float, float]]) -> list[Outcome]:
         started = time.perf_counter()
-        scores = self._run(pixels)
+        scores = self._run(images)
         ended = time.perf_counter()
-        took, size = ended - started, len(pixels)
+        took, size = ended - started, len(images)
         ends = [ended] * size
         if self.model.one_by_one:
             took, size = took / size, 1
-            ends = [started + took * (place + 1) for place in range(len(pixels))]
+            ends = [started + took * (place + 1) for place in range(len(images))]
         outcomes: list[Outcome] = [
             Inferred(row, after - before, took, after, end, size)
             for row, (before, after), end in zip(scores, decoded, ends, strict=True)
@@ -110,9 +117,9 @@ class Inference:
                 outcomes[place] = BackendFailed("The model answered with scores that are no numbers.")
         return outcomes
 
-    def _run(self, pixels: Sequence[imaging.Pixels]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        images = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)
+    def _run(self, images: imaging.Pixels) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        count = len(images)
         if self._padded:
-            size = next(size for size in CUDA_BATCHES if size >= len(pixels))
-            images = np.concatenate([images, np.zeros((size - len(pixels), *images.shape[1:]), np.uint8)])
-        return self.model.run(images)[: len(pixels)]
+            size = next(size for size in CUDA_BATCHES if size >= count)
+            images = np.concatenate([images, np.zeros((size - count, *images.shape[1:]), np.uint8)])
+        return self.model.run(images)[:count]

@@ -23,7 +23,7 @@ from service.lanes import Lanes, throughput
 from service.memory import give_back
 from service.plans import PlanBook
 from service.settings import Settings
-from service.tuning import CUDA_PROVIDER, Plan, default_plan
+from service.tuning import BACKGROUND_HANDOVER, CUDA_PROVIDER, Plan, default_plan
 
 MEASURE_S = 0.2
 """How long a plan is tried."""
@@ -158,6 +158,11 @@ class OnnxBackend:
         return self.plan.handover(self.identity.provider, self._seconds)
 
     @property
+    def max_background(self) -> int:
+        """What it takes of images that nobody sits and waits for."""
+        return self.plan.handover(self.identity.provider, self._seconds, BACKGROUND_HANDOVER)
+
+    @property
     def max_in_flight(self) -> int:
         """The plan's lanes, and one handover more, if they are short, that waits at the lanes' door."""
         return self.plan.lanes + (self.max_batch_size * self._seconds < PREFETCH_BELOW_S)
@@ -203,11 +208,7 @@ class OnnxBackend:
             "input": self._card.input.model_dump(),
             "plan": asdict(self.plan),
             "threads_alone": max(self.plan.threads, self._threads_alone),
-            "tuning": {
-                "state": self.tuning.state,
-                "source": self.tuning.source,
-                "measured": [asdict(one) for one in self.tuning.measured],
-            },
+            "tuning": asdict(self.tuning),
             "test_accuracy": self._variant.test_accuracy,
             "validation_accuracy": validation.value if validation else None,
             "variants": {one.precision: self._choice.speeds.get(one.precision) for one in self._card.variants},

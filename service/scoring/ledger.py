@@ -18,9 +18,9 @@ from service.scoring.rows import Row
 
 log = logging.getLogger("parallax.scoring")
 
-COMMIT_ROWS = 256
+COMMIT_ROWS = 512
 COMMIT_S = 0.2
-MAX_WAITING = 1024
+MAX_WAITING = 2048
 """Rows that wait for the database before no more images are sent."""
 PATIENCE_S = 60.0
 """For a database that takes nothing: a full disk, a restart."""

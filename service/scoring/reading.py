@@ -10,13 +10,13 @@ from models.errors import ImageTooLarge, ParallaxError
 from service.scoring.jobs import Task
 from service.scoring.sources import Source
 
-READ_AHEAD = 64
+READ_AHEAD = 128
 """Images in memory beyond those under way, at most."""
 READERS = 16
 """Threads: as many as the widest source can use."""
 SHARE = 4
 """Images of runs may take one part in so many of what all images in memory may (`PARALLAX_MAX_INFLIGHT_BYTES`)."""
-AT_ONCE = 16
+AT_ONCE = 32
 """Images that a thread reads before it comes back: one for each would take longer than most reads do."""
 
 Found: TypeAlias = bytes | ParallaxError

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from models.archives import DAMAGED, MAX_FILES, files_of, open_zip, quoted
+from models.archives import DAMAGED, MAX_FILES, files_of, open_zip, plain_member, quoted
 from models.class_folders import IMAGE_SUFFIXES, images_of
 from models.errors import DatasetError, ImageTooLarge, ParallaxError, UnreadableImage
 from service.scoring.jobs import LONGEST_PATH, Task
@@ -99,8 +99,10 @@ class ZipSource(Source):
             info = self._members[self.prefix + image]
             if info.file_size > max_bytes:
                 raise _too_large(image, max_bytes)
-            with self._lock, self._zip.open(info) as member:  # pictures of it may be asked for at the same time
-                data = member.read(max_bytes + 1)  # whatever its header says
+            data = plain_member(self._zip, info)
+            if data is None:
+                with self._lock, self._zip.open(info) as member:  # pictures of it may be asked for at the same time
+                    data = member.read(max_bytes + 1)  # whatever its header says
         except KeyError:
             raise UnreadableImage(f"{image} is not in the zip any more.") from None
         except ParallaxError:

@@ -21,7 +21,7 @@ PATIENCE_S = 60.0
 """How long a backend may refuse all images before they are noted as refused."""
 MIN_PAUSE_S, MAX_PAUSE_S = 0.02, 1.0
 """Between attempts of an image that finds the queue full."""
-MAX_CONCURRENCY = 64
+MAX_CONCURRENCY = 256
 
 
 class Means(Protocol):
@@ -95,9 +95,10 @@ class Stint:
             return 1, 1
         backend = self._running.backend
         room = max(1, self._running.admission.max_queue // 2)
-        useful = 2 * backend.max_in_flight * backend.max_batch_size
+        most = self._running.max_background
+        useful = 2 * backend.max_in_flight * most
         images = min(room, self._options.concurrency or max(2, min(MAX_CONCURRENCY, useful)))
-        together = max(1, min(backend.max_batch_size, images // (2 * backend.max_in_flight)))
+        together = max(1, min(most, images // backend.max_in_flight))
         if self._source.parallel > 1:
             together = 1  # its images come one by one, and none waits for another
         return images // together, together

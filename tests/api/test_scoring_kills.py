@@ -26,8 +26,8 @@ KILLS = int(os.environ.get("PARALLAX_TEST_KILLS", "3"))
 STORE = os.environ.get("PARALLAX_TEST_STORE", "")
 BACKENDS = os.environ.get("PARALLAX_TEST_BACKENDS", "cnn,transfer,automl").split(",")
 COUNT = dict.fromkeys(LABELS, 60)
-SLOW = {"fake__labels": LABELS, "fake__latency_ms": 8, "fake__max_batch_size": 1}
-"""A stand-in that makes the job last."""
+SLOW = {"fake__labels": LABELS, "fake__latency_ms": 12, "fake__max_batch_size": 1}
+"""A stand-in that makes the job last. It is asked last: models are done within one transaction, and kills come before the end."""
 
 
 class Work(NamedTuple):
@@ -47,7 +47,7 @@ def work(tmp_path: Path) -> Work:
         tiny_model(tmp_path / "store", name, labels=LABELS)
     write_folder(tmp_path / "sets" / "good", labelled(COUNT, width=16, height=16))
     settings: dict[str, Any] = {"models_dir": tmp_path / "store", "datasets_dir": tmp_path / "sets", **SLOW}
-    return Work(tmp_path, settings, {"dataset": "good", "concurrency": 1, "warmup": 1})
+    return Work(tmp_path, settings, {"dataset": "good", "backends": ["one", "two", "fake"], "concurrency": 1, "warmup": 1})
 
 
 def job_of(client: httpx.Client, job: str) -> dict[str, Any]:

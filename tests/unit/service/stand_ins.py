@@ -61,6 +61,7 @@ class Measurable:
         self.fixed = Fixed()
         self.threads_alone = 1
         self.most_alone = 2
+        self.max_background = 1
         self.best_alone = 1
         self.alone: list[int] = []
         self.speed = speed

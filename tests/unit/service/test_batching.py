@@ -218,16 +218,16 @@ def test_background_work_goes_in_small_batches_while_urgent_work_is_expected() -
         loop.call_soon(done.set_result, items)
         return done
 
-    batcher: Batcher[int, int] = Batcher(infer, max_batch_size=8, max_in_flight=1, max_background=2)
+    batcher: Batcher[int, int] = Batcher(infer, max_batch_size=8, max_in_flight=1, max_background=16, max_beside_urgent=2)
 
     def run_all(*tasks: "asyncio.Task[int] | asyncio.Task[list[int | Exception]]") -> None:
         loop.turn()
         assert all(task.done() for task in tasks)
 
-    run_all(loop.create_task(batcher.submit_all(range(8), background=True)))
-    assert sizes == [8], "nobody else was ever there"
+    run_all(loop.create_task(batcher.submit_all(range(16), background=True)))
+    assert sizes == [16], "nobody else was ever there"
     run_all(loop.create_task(batcher.submit(0)))
     run_all(loop.create_task(batcher.submit_all(range(4), background=True)))
     run_all(loop.create_task(batcher.submit_all(range(8))))
-    assert sizes == [8, 1, 2, 2, 8], "urgent work has whole batches"
+    assert sizes == [16, 1, 2, 2, 8], "urgent work has whole batches"
     assert loop.end() == []

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ from service.backends.inference import TRIES, Inference, Item, Outcome
 from service.domain import Inferred
 from service.errors import BackendFailed
 from service.tuning import CUDA_BATCHES, CUDA_PROVIDER
-from tests.support.images import encoded, plain
+from tests.support.images import encoded, exif, plain
 from tests.support.models import write_graph
 
 SPEC = InputSpec(height=32, width=32)
@@ -47,6 +48,8 @@ def prepared(level: int) -> Pixels:
 ITEMS: dict[str, tuple[Item, int | type[Exception]]] = {
     "dark": (plain(0), 0),
     "bright": (plain(255, "JPEG", 90, 50), 1),
+    "of the model's own size": (plain(255, "JPEG"), 1),
+    "of that size, and ends early": (plain(255, "JPEG")[:-40], ImageError),
     "dark and prepared": (prepared(0), 0),
     "bright and prepared": (prepared(255), 1),
     "empty": (b"", ImageError),
@@ -111,6 +114,17 @@ class Watched(OnnxModel):
         return super().run(images)
 
 
+class Sight(OnnxModel):
+    """It keeps the images it saw last."""
+
+    def __init__(self, model: OnnxModel) -> None:
+        self._session, self.threads, self.one_by_one = model._session, 1, False
+
+    def run(self, images: "np.ndarray[Any, np.dtype[np.uint8]]") -> "np.ndarray[Any, np.dtype[np.float32]]":
+        self.images = images
+        return super().run(images)
+
+
 class OnCuda(Watched):
     """It says that it runs on CUDA."""
 
@@ -136,13 +150,45 @@ def test_an_image_says_how_long_its_own_decoding_took_and_how_long_its_batch(
     assert first.infer == second.infer > 0
 
 
-@pytest.mark.parametrize("data", [encoded("JPEG", 301, 203), encoded("PNG", 90, 30, mode="RGBA"), encoded("GIF", mode="P")])
+@pytest.mark.parametrize(
+    "data",
+    [
+        encoded("JPEG", 301, 203),
+        encoded("PNG", 90, 30, mode="RGBA"),
+        encoded("GIF", mode="P"),
+        encoded("JPEG", 32, 32),
+        encoded("JPEG", 32, 32, mode="CMYK"),
+        encoded("JPEG", 32, 32, exif=exif(1)),
+        encoded("JPEG", 32, 32, exif=exif(6)),
+        encoded("PNG", 32, 32),
+    ],
+)
 def test_decoding_on_a_lane_and_elsewhere_gives_the_very_same_pixels(inference: Inference, data: bytes) -> None:
     on_lane, elsewhere = inference([data, inference.load(data)])
     assert isinstance(on_lane, Inferred)
     assert isinstance(elsewhere, Inferred)
     np.testing.assert_array_equal(on_lane.scores, elsewhere.scores)
     np.testing.assert_array_equal(inference.load(data), imaging.load(data, SPEC))
+
+
+def test_a_jpeg_of_the_models_size_is_decoded_where_it_is_inferred(model: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    places: list[Pixels | None] = []
+
+    def watched(data: bytes, colorspace: str, buffer: Pixels | None = None) -> Pixels:
+        places.append(buffer)
+        pixels: Pixels = decode(data, colorspace, buffer=buffer)
+        return pixels
+
+    decode = simplejpeg.decode_jpeg
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", watched)
+    sight = Sight(model)
+    Inference(sight, SPEC, imaging.DEFAULT_LIMITS)(
+        [encoded("JPEG", 90, 50), encoded("JPEG", 32, 32), encoded("JPEG", 32, 32, seed=2)]
+    )
+    assert places[0] is None
+    for place, buffer in enumerate(places[1:], start=1):
+        assert buffer is not None
+        assert np.shares_memory(buffer, sight.images[place])
 
 
 def test_what_is_too_big_for_a_lane_is_prepared_elsewhere(inference: Inference) -> None:

@@ -32,15 +32,16 @@ async def test_a_lane_finds_its_next_batch_ready_if_batches_are_short(store: Pat
     tiny_model(store)
     backend = load_tiny(store)
     for seconds, plan, sizes in (
-        (0.019, Plan(1, 2, 1), (1, 3)),
-        (0.021, Plan(1, 2, 1), (1, 2)),
-        (0.001, Plan(1, 2, 1), (8, 3)),
-        (0.004, Plan(4, 3, 1), (4, 4)),
-        (0.006, Plan(4, 3, 1), (4, 3)),
+        (0.019, Plan(1, 2, 1), (1, 1, 3)),
+        (0.021, Plan(1, 2, 1), (1, 1, 2)),
+        (0.001, Plan(1, 2, 1), (8, 25, 3)),
+        (0.002, Plan(1, 2, 1), (8, 12, 3)),
+        (0.004, Plan(4, 3, 1), (4, 4, 4)),
+        (0.006, Plan(4, 3, 1), (4, 4, 3)),
     ):
         backend._seconds = seconds
         await backend.adopt(plan)
-        assert (backend.max_batch_size, backend.max_in_flight) == sizes
+        assert (backend.max_batch_size, backend.max_background, backend.max_in_flight) == sizes
     await backend.close()
 
 
@@ -81,7 +82,7 @@ async def test_batches_of_a_running_backend_grow_when_it_adopts_another_plan(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PREFETCH_BELOW_S", 0)
-    monkeypatch.setattr("service.tuning.HANDOVER", 1)
+    monkeypatch.setattr("service.tuning.HANDOVER_S", 0)
     tiny_model(store)
     sizes: list[int] = []
     backend = load_tiny(store, plans={"tiny": {"batch_size": 1}})

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.tuning import (
+    BACKGROUND_HANDOVER,
     CPU_BATCHES,
     CUDA_BATCHES,
     CUDA_PROVIDER,
@@ -145,13 +146,19 @@ def test_a_plan_takes_the_defaults_place_only_if_it_is_faster_again_in_most_look
     assert chosen == (challenger if faster else default)
 
 
+@pytest.mark.parametrize("most", [HANDOVER, BACKGROUND_HANDOVER])
 @given(plan=PLANS, seconds=st.floats(0, 1))
-def test_a_lane_takes_whole_batches_and_never_many_slow_ones(plan: Plan, seconds: float) -> None:
-    images = plan.handover(CPU_PROVIDER, seconds)
+def test_a_lane_takes_whole_batches_and_never_many_slow_ones(plan: Plan, seconds: float, most: int) -> None:
+    images = plan.handover(CPU_PROVIDER, seconds, most)
     assert images % plan.batch_size == 0
-    assert images <= max(plan.batch_size, HANDOVER)
+    assert images <= max(plan.batch_size, most)
     assert images == plan.batch_size or images * seconds <= HANDOVER_S * (1 + 1e-9)
-    assert plan.handover(CUDA_PROVIDER, seconds) == plan.batch_size
+    assert plan.handover(CUDA_PROVIDER, seconds, most) == plan.batch_size
+
+
+@given(plan=PLANS, seconds=st.floats(0, 1))
+def test_background_work_is_handed_over_in_no_smaller_parts(plan: Plan, seconds: float) -> None:
+    assert plan.handover(CPU_PROVIDER, seconds, BACKGROUND_HANDOVER) >= plan.handover(CPU_PROVIDER, seconds)
 
 
 def test_quick_images_are_handed_over_by_the_eight_and_slow_ones_singly() -> None:
