@@ -5,6 +5,7 @@ such names means harm all the same, or lost a path on the way.
 """
 
 import lzma
+import math
 import os
 import stat
 import struct
@@ -32,7 +33,8 @@ DAMAGED = (
     struct.error,
     zlib.error,
     lzma.LZMAError,
-    UnicodeDecodeError,
+    ValueError,
+    OverflowError,
 )
 """What zipfile raises for a file that is torn, or packed in a way that it does not know."""
 
@@ -47,6 +49,8 @@ LOCAL = struct.Struct("<4s22xHH")
 """Before a file's bytes (APPNOTE.TXT 4.3.7): the signature, and how long its name and its extra field are, which follow."""
 LOCAL_NAMES = 512
 """Bytes for both, of nearly all files."""
+ODD_FLAGS, UTF8 = 0x61, 0x800
+"""Of a file (4.4.4): encrypted or patched, which zipfile says what it thinks of; its name is UTF-8, not code page 437."""
 
 
 def open_zip(path: Path | IO[bytes], name: str, max_files: int = MAX_FILES) -> zipfile.ZipFile:
@@ -88,16 +92,22 @@ def plain_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | Non
         file = archive.fp.fileno()  # type: ignore[union-attr]
     except (AttributeError, OSError):
         return None
-    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or info.compress_size != info.file_size:
+    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & ODD_FLAGS or info.compress_size != info.file_size:
         return None
-    block = os.pread(file, LOCAL.size + info.file_size + LOCAL_NAMES, info.header_offset)
+    try:
+        block = os.pread(file, LOCAL.size + info.file_size + LOCAL_NAMES, info.header_offset)
+    except (OSError, OverflowError):
+        return None
     if len(block) < LOCAL.size:
         return None
     signature, name, extra = LOCAL.unpack_from(block)
     start = LOCAL.size + name + extra
-    data = block[start : start + info.file_size]
+    end = start + info.file_size
+    data = block[start:end]
+    named = block[LOCAL.size : LOCAL.size + name] == info.orig_filename.encode("utf-8" if info.flag_bits & UTF8 else "cp437")
+    alone = info.header_offset + end <= (getattr(info, "_end_offset", None) or math.inf)  # newer versions of zipfile know it
     sound = signature == b"PK\x03\x04" and len(data) == info.file_size and zlib.crc32(data) == info.CRC
-    return data if sound else None
+    return data if sound and named and alone else None
 
 
 def quoted(name: str) -> str:

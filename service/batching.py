@@ -24,6 +24,9 @@ from service.fairness import FairQueue
 
 log = logging.getLogger("parallax.batching")
 
+BACKGROUND_S = 0.1
+"""How long a batch of background work may take, by what those before it took: who comes in a hurry finds it there."""
+
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -53,10 +56,9 @@ class Batcher(Generic[In, Out]):
         work is expected, which then waits for it (None: as that of any batch).
         """
         self._infer = infer
-        self._max_batch_size = max_batch_size
+        self._max_batch_size, self._max_in_flight = max_batch_size, max_in_flight
         self._max_background = max_background or max_batch_size
         self._max_beside_urgent = max_beside_urgent or max_batch_size
-        self._max_in_flight = max_in_flight
         self._max_wait = max_wait
         self._on_batch = on_batch
         self._in_context = in_context
@@ -123,10 +125,9 @@ class Batcher(Generic[In, Out]):
         max_beside_urgent: int | None = None,
     ) -> None:
         """From now on form batches of another size, or run more or fewer of them; those under way are left alone."""
-        self._max_batch_size = max_batch_size
+        self._max_batch_size, self._max_in_flight = max_batch_size, max_in_flight
         self._max_background = max_background or max_batch_size
         self._max_beside_urgent = max_beside_urgent or max_batch_size
-        self._max_in_flight = max_in_flight
         self._seconds_per_item = 0.0
         self._start_batches("busy")
 
@@ -195,10 +196,7 @@ class Batcher(Generic[In, Out]):
         now = asyncio.get_running_loop().time()
         callers: list[Caller[In, Out]] = []
         turns = self._waiting.choose()
-        most = self._max_batch_size
-        if turns is self._waiting.background:
-            stands_back = self._waiting.expects(time.perf_counter())
-            most = self._max_beside_urgent if stands_back else self._max_background
+        most = self._max_batch_size if turns is self._waiting.interactive else self._background_size()
         while turns.size and len(callers) < most:
             caller = turns.pop()
             if caller.deadline is not None and caller.deadline <= now:
@@ -206,6 +204,13 @@ class Batcher(Generic[In, Out]):
             if not caller.answer.done():  # neither cancelled nor expired
                 callers.append(caller)
         return callers
+
+    def _background_size(self) -> int:
+        """Where nobody is in a hurry; of items that have turned out to be slow, fewer."""
+        if self._waiting.interactive.size or self._waiting.expects(time.perf_counter()):
+            return self._max_beside_urgent
+        fit = BACKGROUND_S / (self._seconds_per_item * self._max_in_flight or 1e-9)
+        return max(self._max_beside_urgent, int(min(self._max_background, fit)))
 
     def _expire_all(self) -> float | None:
         """Drop whoever's deadline has passed. Returns the next deadline."""

@@ -8,7 +8,7 @@ SWITCH_S = 0.0005
 need not wait 5 ms each time, one after the other, while a set is listed."""
 
 
-def settle() -> None:
+def configure() -> None:
     """For when all is loaded. What is here now stays: the collector need not walk through it for every few hundred requests."""
     gc.collect()
     gc.freeze()

@@ -15,7 +15,7 @@ from service.api.http1 import Connection
 from service.api.wire import REQUESTS_OF_SEVERAL, Http1, Listener
 from service.app import Application, create_app
 from service.errors import ConfigurationError
-from service.interpreter import settle
+from service.interpreter import configure
 from service.logs import configure_logging
 from service.memory import share_one_arena
 from service.settings import Settings
@@ -34,7 +34,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        settle()
+        configure()
         if self._place is not None:
             self._place.ready()
             return

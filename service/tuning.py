@@ -21,7 +21,7 @@ BACKGROUND_HANDOVER = 32
 """The same of background work while nobody else is there, which costs the event loop half as much for each."""
 
 HANDOVER_S = 0.025
-"""As many images are handed over as fit into this: whoever is done must not wait long for the others. Quick ones are eight."""
+"""As many images are handed over as are inferred in this: whoever is done must not wait long for the others."""
 
 WORTH = 0.15
 """How much faster a plan must be than the default, or than one with smaller batches. Less is noise, or bought with waiting."""

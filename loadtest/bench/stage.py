@@ -78,6 +78,8 @@ def open_stage(
     known = label_pictures(
         pictures.files, OnnxModel(stored.folder / variant.file, threads=1), stored.card.input, stored.card.labels
     )
+    if not known:
+        raise BenchError(f"{stored.card.name} is sure about none of the images; give others with --images")
     if keyed:
         settings["api_keys"] = ",".join(f"{name}:{key}" for name, key in KEYS.items())
     with TemporaryDirectory(prefix="bench-") as folder:

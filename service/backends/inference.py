@@ -70,7 +70,7 @@ class Inference:
         return times
 
     def _run_one(self, batch: Sequence[Item]) -> Sequence[Outcome]:
-        """Decode and infer what one call of the model takes: what was decoded is still in the processor's caches then."""
+        """Decode and infer what one call of the model takes."""
         images = np.empty((len(batch), self._spec.height, self._spec.width, 3), np.uint8)
         decoded: list[tuple[float, float]] = []
         refused: dict[int, Exception] = {}

@@ -26,7 +26,7 @@ from service.api.scoring_streams import progress_of
 from service.backends.factory import finder
 from service.decoding import Decoder
 from service.errors import UnknownBackend
-from service.interpreter import settle
+from service.interpreter import configure
 from service.memory import share_one_arena
 from service.pipeline import Pipeline
 from service.plans import PlanBook
@@ -74,7 +74,7 @@ async def local(asked: Asked, board: Board, *, on_ray: bool = False) -> AsyncIte
         try:
             async with AsyncExitStack() as stack:
                 machinery = await stack.enter_async_context(_machinery(settings, options.backends))
-                settle()
+                configure()
                 if on_ray:
                     machinery = await _spread(stack, machinery, settings.model_copy(update={"datasets_dir": root}), asked, board)
                 desk = Desk(settings.model_copy(update=own), machinery)

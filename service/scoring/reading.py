@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
@@ -11,7 +11,7 @@ from service.scoring.jobs import Task
 from service.scoring.sources import Source
 
 READ_AHEAD = 128
-"""Images in memory beyond those under way, at most."""
+"""Images in memory beyond those under way and those that one read brings."""
 READERS = 16
 """Threads: as many as the widest source can use."""
 SHARE = 4
@@ -27,7 +27,7 @@ class Room:
     """Bytes that may be in memory. Belongs to one event loop."""
 
     def __init__(self, size: int) -> None:
-        self._free = size
+        self.size = self._free = size
         self._freed = asyncio.Event()
 
     async def take(self, size: int) -> None:
@@ -64,6 +64,7 @@ class Reader:
         ready: asyncio.Queue[Sequence[tuple[Task, Found]] | None] = asyncio.Queue(max(1, READ_AHEAD // together))
         left = deque(tasks)
         at_once = 1 if source.parallel > 1 else AT_ONCE
+        share = self._room.size // (2 * concurrency)
 
         async def read_on() -> None:
             while left:
@@ -72,9 +73,8 @@ class Reader:
                 found = await asyncio.get_running_loop().run_in_executor(self._threads, _read, source, some, self._largest)
                 left.extendleft(reversed(some[len(found) :]))
                 self._room.give(self._largest - sum(map(_size, found)))
-                read = list(zip(some, found, strict=False))
-                for first in range(0, len(read), together):
-                    await ready.put(read[first : first + together])
+                for group in _groups(list(zip(some, found, strict=False)), together, share):
+                    await ready.put(group)
 
         async def read_all() -> None:
             async with asyncio.TaskGroup() as readers:
@@ -111,6 +111,21 @@ def _read(source: Source, tasks: Sequence[Task], max_bytes: int) -> list[Found]:
             found.append(data)
             left -= len(data)
     return found
+
+
+def _groups(read: Sequence[tuple[Task, Found]], together: int, share: int) -> Iterator[Sequence[tuple[Task, Found]]]:
+    """So many images each, or fewer large ones: who works side by side shall all have some, whatever the room holds."""
+    group: list[tuple[Task, Found]] = []
+    held = 0
+    for one in read:
+        size = _size(one[1])
+        if len(group) == together or (group and held + size > share):
+            yield group
+            group, held = [], 0
+        group.append(one)
+        held += size
+    if group:
+        yield group
 
 
 def _size(found: Found) -> int:

@@ -99,7 +99,7 @@ class ZipSource(Source):
             info = self._members[self.prefix + image]
             if info.file_size > max_bytes:
                 raise _too_large(image, max_bytes)
-            data = plain_member(self._zip, info)
+            data = None if self._file else plain_member(self._zip, info)
             if data is None:
                 with self._lock, self._zip.open(info) as member:  # pictures of it may be asked for at the same time
                     data = member.read(max_bytes + 1)  # whatever its header says

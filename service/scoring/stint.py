@@ -21,7 +21,8 @@ PATIENCE_S = 60.0
 """How long a backend may refuse all images before they are noted as refused."""
 MIN_PAUSE_S, MAX_PAUSE_S = 0.02, 1.0
 """Between attempts of an image that finds the queue full."""
-MAX_CONCURRENCY = 256
+MAX_CALLS = 64
+"""Calls of the pipeline side by side, if the job does not say how many images."""
 
 
 class Means(Protocol):
@@ -90,17 +91,18 @@ class Stint:
             self._ledger.end(self._pinned.name)
 
     def _concurrency(self) -> tuple[int, int]:
-        """Calls of the pipeline side by side, and images of each: as many as a lane takes, if every lane has some even so."""
+        """Calls of the pipeline side by side, and images of each: as many as a lane takes, if all lanes have some even so.
+
+        They take half of the places of the backend's queue at most.
+        """
         if self._options.mode == "latency":
             return 1, 1
         backend = self._running.backend
         room = max(1, self._running.admission.max_queue // 2)
-        most = self._running.max_background
-        useful = 2 * backend.max_in_flight * most
-        images = min(room, self._options.concurrency or max(2, min(MAX_CONCURRENCY, useful)))
-        together = max(1, min(most, images // backend.max_in_flight))
-        if self._source.parallel > 1:
-            together = 1  # its images come one by one, and none waits for another
+        each = self._running.max_background if self._source.parallel == 1 else 1  # else they come one by one, and none waits
+        useful = 2 * backend.max_in_flight * max(each, backend.max_batch_size)
+        images = min(room, self._options.concurrency or max(2, min(MAX_CALLS * each, useful)))
+        together = max(1, min(each, images // backend.max_in_flight))
         return images // together, together
 
     async def _warm_up(self, tasks: Sequence[Task], concurrency: int) -> None:

@@ -78,6 +78,46 @@ def test_a_zip_that_was_cut_meanwhile_gives_nothing(tmp_path: Path) -> None:
         assert plain_member(archive, archive.getinfo("sea/1.jpg")) is None
 
 
+@pytest.mark.parametrize("flags", [1, 0x20, 0x40], ids=["encrypted", "patched", "strongly encrypted"])
+def test_what_its_flags_make_odd_is_left_to_zipfile(tmp_path: Path, flags: int) -> None:
+    with packed(tmp_path / "x.zip") as archive:
+        info = archive.getinfo("sea/1.jpg")
+        info.flag_bits |= flags
+        assert plain_member(archive, info) is None
+
+
+def test_a_file_of_another_name_than_the_list_says_is_left_to_zipfile(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "x.zip", {"sea/1.jpg": b"one" * 100})
+    path.write_bytes(path.read_bytes().replace(b"sea/1.jpg", b"sea/2.jpg", 1))
+    assert gone(path, "sea/1.jpg") is None
+
+
+def test_files_that_overlap_are_left_to_zipfile_where_it_sees_that(tmp_path: Path) -> None:
+    inner = write_zip(tmp_path / "inner.zip", {"sea/2.jpg": b"two"})
+    with zipfile.ZipFile(inner) as archive:
+        within = archive.getinfo("sea/2.jpg")
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("sea/1.jpg", inner.read_bytes())
+        within.header_offset = archive.fp.tell() - inner.stat().st_size  # type: ignore[union-attr]
+        archive.filelist.append(within)
+    with zipfile.ZipFile(tmp_path / "x.zip") as archive:
+        assert plain_member(archive, archive.getinfo("sea/2.jpg")) == b"two"
+        outer = archive.getinfo("sea/1.jpg")
+        try:
+            seen = archive.read(outer)
+        except zipfile.BadZipFile:
+            assert plain_member(archive, outer) is None
+        else:
+            assert plain_member(archive, outer) == seen
+
+
+def test_an_offset_that_no_file_has_is_left_to_zipfile(tmp_path: Path) -> None:
+    with packed(tmp_path / "x.zip") as archive:
+        info = archive.getinfo("sea/1.jpg")
+        info.header_offset = 2**63
+        assert plain_member(archive, info) is None
+
+
 @pytest.mark.parametrize(("spare", "comes"), [(LOCAL_NAMES - 20, True), (LOCAL_NAMES + 20, False)])
 def test_a_header_that_is_longer_than_most_is_left_to_zipfile(tmp_path: Path, spare: int, comes: bool) -> None:
     info = zipfile.ZipInfo("sea/1.jpg")

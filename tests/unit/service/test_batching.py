@@ -231,3 +231,23 @@ def test_background_work_goes_in_small_batches_while_urgent_work_is_expected() -
     run_all(loop.create_task(batcher.submit_all(range(8))))
     assert sizes == [16, 1, 2, 2, 8], "urgent work has whole batches"
     assert loop.end() == []
+
+
+@pytest.mark.parametrize(("seconds", "size"), [(0.001, 16), (0.01, 10), (0.03, 3), (0.09, 2)])
+def test_background_work_that_turns_out_to_be_slow_goes_in_smaller_batches(seconds: float, size: int) -> None:
+    loop = StillLoop()
+    sizes: list[int] = []
+
+    def infer(items: Sequence[int]) -> "asyncio.Future[Sequence[int]]":
+        sizes.append(len(items))
+        done: asyncio.Future[Sequence[int]] = loop.create_future()
+        loop.call_soon(done.set_result, items)
+        return done
+
+    batcher: Batcher[int, int] = Batcher(infer, max_batch_size=8, max_in_flight=2, max_background=16, max_beside_urgent=2)
+    batcher._seconds_per_item = seconds / 2
+    task = loop.create_task(batcher.submit_all(range(16), background=True))
+    loop.turn()
+    assert task.done()
+    assert sizes[0] == size
+    assert loop.end() == []

@@ -147,3 +147,17 @@ async def test_a_run_reads_on_its_own_threads_which_end_with_it(tmp_path: Path, 
     for one in ours:
         await asyncio.to_thread(one.join, 10)
         assert not one.is_alive()
+
+
+async def test_large_images_go_in_smaller_groups_so_that_all_who_work_side_by_side_have_some(threads: ThreadPoolExecutor) -> None:
+    sizes: list[int] = []
+
+    async def do(found: Sequence[tuple[Task, Found]]) -> None:
+        sizes.append(len(found))
+
+    reader = Reader(threads, LARGEST, 10 * LARGEST)
+    tasks = [Task(f"{size}-{number}", None) for number, size in enumerate([20] * 9 + [1] * 16)]
+    await reader.each(Made(), tasks, 20, do, together=8)
+    assert sum(sizes) == len(tasks)
+    assert sizes[:8] == [1] * 8, "two of them have more than a fortieth of the room: as much as each may have, in hand and ahead"
+    assert max(sizes) == 8

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -296,3 +297,41 @@ async def test_an_image_that_is_always_refused_is_not_waited_for_because_its_nei
         async with asyncio.timeout(10):
             outcomes = await one._classify([plain(0), plain(255)])
     assert [type(outcome) for outcome in outcomes] == [Prediction, QueueFull]
+
+
+@pytest.mark.parametrize(
+    ("queue", "places", "batch", "background", "parallel", "asked", "sent"),
+    [
+        (256, 4, 8, 32, 1, None, (4, 32)),
+        (1024, 4, 8, 32, 1, None, (8, 32)),
+        (64, 4, 8, 32, 1, None, (4, 8)),
+        (1, 4, 8, 32, 1, None, (1, 1)),
+        (256, 4, 8, 32, 1, 64, (4, 16)),
+        (256, 4, 8, 32, 1, 3, (3, 1)),
+        (256, 2, 4, 4, 1, None, (4, 4)),
+        (256, 4, 8, 32, 16, None, (64, 1)),
+        (256, 50, 1, 1, 1, None, (64, 1)),
+        (256, 1, 1, 1, 1, None, (2, 1)),
+    ],
+    ids=["usual", "room", "small queue", "no queue", "as asked", "few", "slow", "storage", "remote", "one place"],
+)
+def test_images_go_in_groups_where_every_lane_has_some_and_half_of_the_queue_stays_free(
+    queue: int, places: int, batch: int, background: int, parallel: int, asked: int | None, sent: tuple[int, int]
+) -> None:
+    backend = SimpleNamespace(max_in_flight=places, max_batch_size=batch)
+    running = SimpleNamespace(backend=backend, max_background=background, admission=SimpleNamespace(max_queue=queue))
+    options = Options(dataset="set", concurrency=asked)
+    nothing = cast("Any", None)
+    one = stint.Stint(
+        nothing,
+        options,
+        cast("Any", SimpleNamespace(parallel=parallel)),
+        nothing,
+        nothing,
+        nothing,
+        cast("Any", running),
+        Asker(),
+    )
+    assert one._concurrency() == sent
+    calls, together = sent
+    assert calls * together <= max(1, queue // 2)

@@ -211,6 +211,13 @@ def test_a_damaged_or_lying_member_is_its_own_error(tmp_path: Path) -> None:
         ZipSource(tmp_path / "lying.zip").read("sea/1.jpg", 100)
 
 
+def test_a_member_at_an_offset_that_no_file_has_is_its_own_error(tmp_path: Path) -> None:
+    source = ZipSource(write_zip(tmp_path / "x.zip", {"sea/1.jpg": b"one"}))
+    source._members["sea/1.jpg"].header_offset = 2**63
+    with pytest.raises(UnreadableImage, match=r"sea/1\.jpg can't be read"):
+        source.read("sea/1.jpg", 100)
+
+
 def test_links_in_a_folder_lead_nowhere_else(tmp_path: Path) -> None:
     (tmp_path / "secret.jpg").write_bytes(b"secret")
     root = write_folder(tmp_path / "set", GOOD)
