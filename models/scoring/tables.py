@@ -1,5 +1,7 @@
 """A run's result for a terminal: the verdict, the backends, and who is better than whom."""
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -10,6 +12,13 @@ from models.scoring.results import BackendResult, Percentiles, Scoring
 
 NOTHING = "[dim]n/a[/]"
 
+WIDEST = 1000
+"""Characters: a table is measured as if it had so many."""
+
+QUALITY = ("right (95 % interval)", "macro F1", "log loss", "off by")
+PRICE = ("images/s", "USD per 1,000", "training", "no answer")
+"""What stands beside a backend's name: in one table, or in two where a terminal is too narrow for it."""
+
 
 def print_scoring(console: Console, result: Scoring) -> None:
     """Print it whole. Names are shown as they are, whatever they hold."""
@@ -18,7 +27,12 @@ def print_scoring(console: Console, result: Scoring) -> None:
     if verdict.trade_off:
         console.print(escape(verdict.trade_off), highlight=False)
     console.print()
-    console.print(_backends(result), "")
+    quality = QUALITY if any(one.quality for one in result.backends) else ()
+    whole = _backends(result, quality + PRICE)
+    needed = console.measure(whole, options=console.options.update(width=WIDEST)).maximum
+    narrow = quality and needed > console.width
+    for table in (_backends(result, quality), _backends(result, PRICE)) if narrow else (whole,):
+        console.print(table, "")
     if any(one.latency for one in result.backends):
         console.print(_stages(result), "")
     if result.pairs:
@@ -31,20 +45,22 @@ def print_scoring(console: Console, result: Scoring) -> None:
         console.print(f"[dim]- {escape(note)}[/]", highlight=False)
 
 
-def _backends(result: Scoring) -> Table:
-    judged = any(one.quality for one in result.backends)
-    quality = ("right (95 % interval)", "macro F1", "log loss", "off by") if judged else ()
-    table = _table("backend", *quality, "images/s", "USD per 1,000", "training", "no answer")
+def _backends(result: Scoring, columns: Sequence[str]) -> Table:
+    table = _table("backend", *columns)
     for one in result.backends:
-        table.add_row(
-            f"{escape(one.name)} [dim]{escape(f'{one.facts.version} {one.facts.precision}')}[/]",
-            *(_quality(one) if judged else ()),
-            words.number(one.images_per_second) if one.images_per_second else NOTHING,
-            words.usd(one.cost.usd_per_1000) if one.cost else NOTHING,
-            _training(one),
-            escape(", ".join(f"{code} {count:,}" for code, count in one.errors.items())) or "0",
-        )
+        cells = dict(zip(QUALITY + PRICE, (*_quality(one), *_price(one)), strict=True))
+        name = f"{escape(one.name)} [dim]{escape(f'{one.facts.version} {one.facts.precision}')}[/]"
+        table.add_row(name, *(cells[column] for column in columns))
     return table
+
+
+def _price(one: BackendResult) -> tuple[str, ...]:
+    return (
+        words.number(one.images_per_second) if one.images_per_second else NOTHING,
+        words.usd(one.cost.usd_per_1000) if one.cost else NOTHING,
+        _training(one),
+        escape(", ".join(f"{code} {count:,}" for code, count in one.errors.items())) or "0",
+    )
 
 
 def _quality(one: BackendResult) -> tuple[str, ...]:

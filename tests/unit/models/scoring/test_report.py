@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from models.headers import read_header
-from models.scoring import article, matrices
+from models.scoring import article, matrices, words
 from models.scoring.facts import Training
 from models.scoring.measure import measure
 from models.scoring.report import render
@@ -203,6 +203,21 @@ def test_a_backend_that_learnt_from_the_very_set_is_not_believed() -> None:
         told = "cnn learnt from this very set: its accuracy here can't be believed."
         assert result.verdict.notes[0].startswith(told) is known
         assert (Page(render(result, lambda _: None)).text.count(told) == 2) is known, "in the head, and among the notes"
+
+
+def test_a_narrow_terminal_shows_every_figure_of_a_backend_whole(scenes: Scoring) -> None:
+    console = Console(width=80)
+    with console.capture() as captured:
+        print_scoring(console, scenes)
+    _, *tables = captured.get().split("\n\n")
+    lines = [line for table in tables for line in table.splitlines()]
+    assert max(map(len, lines)) <= 80
+    for one in scenes.backends:
+        assert one.quality
+        assert one.cost
+        good, dear, *_ = [line for line in lines if line.startswith(f"{one.name} ")]
+        assert words.interval(one.quality.accuracy) in good
+        assert f" {words.usd(one.cost.usd_per_1000)} " in dear
 
 
 def test_the_terminal_tells_the_same(scenes: Scoring, hostile: Scoring) -> None:
