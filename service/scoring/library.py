@@ -86,7 +86,10 @@ class Library:
         if is_address(name):
             return _elsewhere(name)
         if self._root is None:
-            raise UnknownDataset("There are no sets to name: PARALLAX_DATASETS_DIR is not set. Upload a zip in a form instead.")
+            raise UnknownDataset(
+                "PARALLAX_DATASETS_DIR is not set: only uploaded sets have names (GET /v1/datasets lists them). "
+                "Upload a zip in a form instead."
+            )
         file, _, split = name.partition("#")
         path = local_path(self._root, file)
         kind = _kind(path)
