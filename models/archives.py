@@ -88,14 +88,12 @@ def plain_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | Non
 
     None where zipfile has to be asked: for another packing, a zip that is no file of this machine, and whatever is odd about one.
     """
-    try:
-        file = archive.fp.fileno()  # type: ignore[union-attr]
-    except (AttributeError, OSError):
+    if archive.fp is None or info.compress_type != zipfile.ZIP_STORED:
         return None
-    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & ODD_FLAGS or info.compress_size != info.file_size:
+    if info.flag_bits & ODD_FLAGS or info.compress_size != info.file_size:
         return None
     try:
-        block = os.pread(file, LOCAL.size + info.file_size + LOCAL_NAMES, info.header_offset)
+        block = os.pread(archive.fp.fileno(), LOCAL.size + info.file_size + LOCAL_NAMES, info.header_offset)
     except (OSError, OverflowError):
         return None
     if len(block) < LOCAL.size:

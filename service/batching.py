@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 
 from service.alarms import Earliest
 from service.callers import Caller, Together, settle
-from service.domain import Batch, Release
+from service.domain import Batch, Release, Sizes
 from service.errors import Closing, DeadlineExceeded
 from service.fairness import FairQueue
 
@@ -32,33 +32,24 @@ Out = TypeVar("Out")
 
 
 class Batcher(Generic[In, Out]):
-    """Runs `infer` on batches of what callers submit, `max_in_flight` batches at a time.
+    """Runs `infer` on batches of what callers submit, of the sizes that are given.
 
-    `infer` gets 1 to `max_batch_size` items and returns as many results, in their order; a result that is an exception is
+    `infer` gets one item or more and returns as many results, in their order; a result that is an exception is
     raised for its own caller only. All methods belong to one event loop.
     """
 
     def __init__(
         self,
         infer: Callable[[Sequence[In]], Awaitable[Sequence[Out | Exception]]],
+        sizes: Sizes,
         *,
-        max_batch_size: int,
-        max_in_flight: int,
         max_wait: float = 0.0,
         on_batch: Callable[[Batch], None] = lambda _batch: None,
-        max_background: int | None = None,
-        max_beside_urgent: int | None = None,
         in_context: bool = False,
     ) -> None:
-        """`max_wait`: seconds that a batch may wait while not full. `in_context`: it runs in its first caller's contextvars.
-
-        `max_background`, `max_beside_urgent`: size of a batch of background work where nobody else is there, and where urgent
-        work is expected, which then waits for it (None: as that of any batch).
-        """
+        """`max_wait`: seconds that a batch may wait while not full. `in_context`: it runs in its first caller's contextvars."""
         self._infer = infer
-        self._max_batch_size, self._max_in_flight = max_batch_size, max_in_flight
-        self._max_background = max_background or max_batch_size
-        self._max_beside_urgent = max_beside_urgent or max_batch_size
+        self._sizes = sizes
         self._max_wait = max_wait
         self._on_batch = on_batch
         self._in_context = in_context
@@ -116,18 +107,14 @@ class Batcher(Generic[In, Out]):
                 self._waiting.discard(who, caller, background=background)
         return together.outcomes
 
-    def resize(
-        self,
-        *,
-        max_batch_size: int,
-        max_in_flight: int,
-        max_background: int | None = None,
-        max_beside_urgent: int | None = None,
-    ) -> None:
-        """From now on form batches of another size, or run more or fewer of them; those under way are left alone."""
-        self._max_batch_size, self._max_in_flight = max_batch_size, max_in_flight
-        self._max_background = max_background or max_batch_size
-        self._max_beside_urgent = max_beside_urgent or max_batch_size
+    @property
+    def sizes(self) -> Sizes:
+        """Of the batches that it forms now."""
+        return self._sizes
+
+    def resize(self, sizes: Sizes) -> None:
+        """From now on form batches of other sizes, or run more or fewer of them; those under way are left alone."""
+        self._sizes = sizes
         self._seconds_per_item = 0.0
         self._start_batches("busy")
 
@@ -162,14 +149,14 @@ class Batcher(Generic[In, Out]):
         self._start_batches("idle")
 
     def _start_batches(self, release: Release) -> None:
-        while self._waiting.size and len(self._running) < self._waiting.places(self._max_in_flight, time.perf_counter()):
-            full = self._waiting.size >= self._max_batch_size
+        while self._waiting.size and len(self._running) < self._waiting.places(self._sizes.in_flight, time.perf_counter()):
+            full = self._waiting.size >= self._sizes.urgent
             if self._max_wait and not full and release != "timer" and not self._closing:
                 self._set_timer()
                 return
             callers = self._take()
             if callers:
-                self._start(callers, "full" if full and self._max_batch_size > 1 else release)
+                self._start(callers, "full" if full and self._sizes.urgent > 1 else release)
 
     def _start(self, callers: list[Caller[In, Out]], release: Release) -> None:
         try:
@@ -196,7 +183,7 @@ class Batcher(Generic[In, Out]):
         now = asyncio.get_running_loop().time()
         callers: list[Caller[In, Out]] = []
         turns = self._waiting.choose()
-        most = self._max_batch_size if turns is self._waiting.interactive else self._background_size()
+        most = self._sizes.urgent if turns is self._waiting.interactive else self._background_size()
         while turns.size and len(callers) < most:
             caller = turns.pop()
             if caller.deadline is not None and caller.deadline <= now:
@@ -208,9 +195,9 @@ class Batcher(Generic[In, Out]):
     def _background_size(self) -> int:
         """Where nobody is in a hurry; of items that have turned out to be slow, fewer."""
         if self._waiting.interactive.size or self._waiting.expects(time.perf_counter()):
-            return self._max_beside_urgent
-        fit = BACKGROUND_S / (self._seconds_per_item * self._max_in_flight or 1e-9)
-        return max(self._max_beside_urgent, int(min(self._max_background, fit)))
+            return self._sizes.beside_urgent
+        fit = BACKGROUND_S / (self._seconds_per_item * self._sizes.in_flight or 1e-9)
+        return max(self._sizes.beside_urgent, int(min(self._sizes.background, fit)))
 
     def _expire_all(self) -> float | None:
         """Drop whoever's deadline has passed. Returns the next deadline."""
@@ -246,5 +233,5 @@ class Batcher(Generic[In, Out]):
             log.exception("a listener failed")  # it must not end what it only listens to
 
     def _note(self, size: int, ran: float) -> None:
-        sample = ran / size / self._max_in_flight
+        sample = ran / size / self._sizes.in_flight
         self._seconds_per_item = sample if not self._seconds_per_item else 0.9 * self._seconds_per_item + 0.1 * sample

@@ -58,6 +58,24 @@ Release: TypeAlias = Literal["idle", "busy", "full", "timer"]
 """Why a batch started: a place was idle, a place became free, it was full, or `max_wait` ran out."""
 
 
+class Sizes(NamedTuple):
+    """Of batches."""
+
+    urgent: int
+    """Items of a batch at most."""
+    in_flight: int
+    """Batches side by side."""
+    background: int
+    """Items of a batch of background work where nobody else is there."""
+    beside_urgent: int
+    """The same where urgent work is expected, which then waits for it."""
+
+    @classmethod
+    def alike(cls, size: int, in_flight: int) -> "Sizes":
+        """The same size for every batch."""
+        return cls(size, in_flight, size, size)
+
+
 class Batch(NamedTuple):
     """What is told of every batch when it ends. Times in seconds."""
 

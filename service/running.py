@@ -9,7 +9,7 @@ from typing import Any
 from service.admission import Admission
 from service.backends.base import Backend, Candidate
 from service.batching import Batcher
-from service.domain import Batch, Identity, Inferred
+from service.domain import Batch, Identity, Inferred, Sizes
 from service.settings import Settings
 from service.tuning import Plan
 
@@ -70,10 +70,7 @@ class Running:
         await backend.start()
         batcher: Batcher[Any, Inferred] = Batcher(
             backend.infer,
-            max_batch_size=backend.max_batch_size,
-            max_in_flight=backend.max_in_flight,
-            max_background=_background(backend),
-            max_beside_urgent=_one_inference(backend),
+            _sizes(backend),
             max_wait=settings.max_wait_ms / 1000,
             on_batch=lambda batch: on_batch(backend.identity, batch),
             in_context=backend.remote,  # its calls are steps of the trace of the image that they are about
@@ -91,11 +88,6 @@ class Running:
         return self.backend.tunable.plan if self.backend.tunable else None
 
     @property
-    def max_background(self) -> int:
-        """Images of background work that are handed over together, where nobody else is there."""
-        return _background(self.backend) or self.backend.max_batch_size
-
-    @property
     def proven_plan(self) -> Plan | None:
         """What it runs on, unless that is a default, which another network would have its own of."""
         tunable = self.backend.tunable
@@ -105,12 +97,7 @@ class Running:
         """Go over to another plan, under way as it is."""
         if self.backend.tunable:
             await self.backend.tunable.adopt(plan, threads_alone)
-            self.batcher.resize(
-                max_batch_size=self.backend.max_batch_size,
-                max_in_flight=self.backend.max_in_flight,
-                max_background=_background(self.backend),
-                max_beside_urgent=_one_inference(self.backend),
-            )
+            self.batcher.resize(_sizes(self.backend))
 
     async def retire(self, patience: float) -> None:
         """Let everyone who is inside have their answer, then close. Newcomers must have been sent elsewhere before.
@@ -136,10 +123,9 @@ class Running:
         await self.backend.close()
 
 
-def _background(backend: Backend[Any]) -> int | None:
-    return backend.tunable.max_background if backend.tunable else None
-
-
-def _one_inference(backend: Backend[Any]) -> int | None:
-    """Images that are inferred at once, of the several that a lane takes at a time."""
-    return backend.tunable.plan.batch_size if backend.tunable else None
+def _sizes(backend: Backend[Any]) -> Sizes:
+    """Beside urgent work a lane takes what one inference takes, of the several that it takes at a time."""
+    size, in_flight = backend.max_batch_size, backend.max_in_flight
+    if backend.tunable is None:
+        return Sizes.alike(size, in_flight)
+    return Sizes(size, in_flight, backend.tunable.max_background, backend.tunable.plan.batch_size)

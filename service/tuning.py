@@ -18,7 +18,7 @@ HANDOVER = 8
 waking of a thread (docs/decisions/speed.md)."""
 
 BACKGROUND_HANDOVER = 32
-"""The same of background work while nobody else is there, which costs the event loop half as much for each."""
+"""The same of background work while nobody else is there."""
 
 HANDOVER_S = 0.025
 """As many images are handed over as are inferred in this: whoever is done must not wait long for the others."""

@@ -13,11 +13,12 @@ from typing import Any
 import httpx
 
 from loadtest.bench import wire
-from loadtest.bench.images import Known
+from loadtest.bench.images import Known, label_pictures
 from loadtest.bench.jobs import Request
 from loadtest.bench.processes import BenchError, Server, start_server, wait_until
 from models.metadata import Variant
 from models.repository import StoredModel
+from models.runtime import OnnxModel
 from service.backends.variants import fastest_first
 
 PARALLAX, PLAIN, FLOOR, CLOUD = "Parallax", "plain FastAPI", "floor", "cloud"
@@ -39,6 +40,15 @@ class Contender:
 def served_variant(stored: StoredModel) -> Variant:
     """The file that a service with default settings takes on a CPU where nothing was measured yet."""
     return fastest_first(stored.card, {}, "CPUExecutionProvider")[0]
+
+
+def known_of(stored: StoredModel, files: Sequence[bytes]) -> list[Known]:
+    """The images that a service's variant is sure about, with what it says. Raises `BenchError` if there is none."""
+    card, variant = stored.card, served_variant(stored)
+    known = label_pictures(files, OnnxModel(stored.folder / variant.file, threads=1), card.input, card.labels)
+    if not known:
+        raise BenchError(f"{card.name} is sure about none of the images; give others with --images")
+    return known
 
 
 @contextmanager

@@ -17,18 +17,18 @@ from loadtest.bench.contenders import (
     ask_plain,
     copy_version,
     floor,
+    known_of,
     parallax,
     plain,
     served_variant,
 )
-from loadtest.bench.images import Known, Pictures, label_pictures
+from loadtest.bench.images import Known, Pictures
 from loadtest.bench.jobs import Job, Stream
 from loadtest.bench.limit import Limit, LimitJob
 from loadtest.bench.measure import Disturbances, Measured, Watched, measure, watch
 from loadtest.bench.noise import Noise
-from loadtest.bench.processes import BenchError, Child
+from loadtest.bench.processes import Child
 from models.repository import StoredModel
-from models.runtime import OnnxModel
 from service.tuning import Plan
 
 LIMIT = "loadtest.bench.limit"
@@ -95,9 +95,7 @@ def compare(
     """Measure one backend. Raises `BenchError` if a server does not start, or answers wrongly."""
     card, variant = stored.card, served_variant(stored)
     file = stored.folder / variant.file
-    known = label_pictures(pictures.files, OnnxModel(file, threads=1), card.input, card.labels)
-    if not known:
-        raise BenchError(f"{card.name} is sure about none of the images; give others with --images")
+    known = known_of(stored, pictures.files)
     job = LimitJob(file, card.input, [one.data for one in known], options.cpus)
     progress.say(f"{card.name}: searching the best plan in process")
     comparison = Comparison(card.name, variant.precision, f"{pictures.kind}, {len(known)} used", best_plan(job))

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from loadtest.bench.contenders import ask_parallax, copy_version, parallax, served_variant
-from loadtest.bench.images import Known, label_pictures, read_pictures
+from loadtest.bench.contenders import ask_parallax, copy_version, known_of, parallax
+from loadtest.bench.images import Known, read_pictures
 from loadtest.bench.jobs import Job, Latencies, Outcome, Request, Stream
 from loadtest.bench.measure import GENERATOR
 from loadtest.bench.processes import BenchError, Child, Server, on_processors
 from models.repository import StoredModel
-from models.runtime import OnnxModel
 
 KEYS = {"polite": "polite-key-of-16-characters", "noisy": "noisy-key-of-16-characters"}
 CONNECTIONS = 32
@@ -73,13 +72,7 @@ def open_stage(
     """
     processors = sorted(os.sched_getaffinity(0)) if apart else []
     senders = frozenset(processors[-1:]) if len(processors) > 1 else frozenset()
-    pictures = read_pictures(images)
-    variant = served_variant(stored)
-    known = label_pictures(
-        pictures.files, OnnxModel(stored.folder / variant.file, threads=1), stored.card.input, stored.card.labels
-    )
-    if not known:
-        raise BenchError(f"{stored.card.name} is sure about none of the images; give others with --images")
+    known = known_of(stored, read_pictures(images).files)
     if keyed:
         settings["api_keys"] = ",".join(f"{name}:{key}" for name, key in KEYS.items())
     with TemporaryDirectory(prefix="bench-") as folder:

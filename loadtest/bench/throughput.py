@@ -5,7 +5,7 @@ from statistics import median
 
 from loadtest.bench.contenders import served_variant
 from loadtest.bench.limit import LimitJob
-from loadtest.bench.report import Sheet
+from loadtest.bench.report import Sheet, spread_of
 from loadtest.bench.scorer import Scorer
 from loadtest.bench.speed import best_plan, measure_limit
 from loadtest.bench.stage import Stage
@@ -17,7 +17,10 @@ LIMIT_S = 4.5
 
 
 def throughput(stage: Stage) -> Sheet:
-    """Runs and the limit in turns. What a run makes is held against the limit just before it and just after."""
+    """Runs and the limit in turns. What a run makes is held against the limit just before it and just after.
+
+    Other load on the machine is not told apart, but falls on both.
+    """
     card, variant = stage.stored.card, served_variant(stage.stored)
     job = LimitJob(stage.stored.folder / variant.file, card.input, [one.data for one in stage.known], usable_cpus())
     job = replace(job, plan=best_plan(job), seconds=LIMIT_S)
@@ -30,8 +33,8 @@ def throughput(stage: Stage) -> Sheet:
             limits.append(measure_limit(job).limit.rate)
     shares = [2 * rate / (before + after) for rate, before, after in zip(rates, limits, limits[1:], strict=False)]
     rows = [
-        ["in-process limit", f"{median(limits):,.0f}", f"{min(limits):,.0f} to {max(limits):,.0f}", ""],
-        ["scoring run", f"{median(rates):,.0f}", f"{min(rates):,.0f} to {max(rates):,.0f}", f"{median(shares):.0%}"],
+        ["in-process limit", f"{median(limits):,.0f}", spread_of(limits), ""],
+        ["scoring run", f"{median(rates):,.0f}", spread_of(rates), f"{median(shares):.0%}"],
     ]
     images = copies * len(stage.known)
     note = f"Medians of {ROUNDS} runs over {images:,} images; of the limit, run by run: {min(shares):.0%} to {max(shares):.0%}."

@@ -22,7 +22,7 @@ class Backend(Protocol[In]):
 
     @property
     def max_batch_size(self) -> int:
-        """Images that one `infer` takes at most."""
+        """Images that one `infer` takes at most; of background work it may be more (`Tunable.max_background`)."""
         ...
 
     @property

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 
 import numpy as np
-from sqlalchemy import Connection, case, func, select, tuple_, update
+from sqlalchemy import Connection, Dialect, case, func, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.scoring.jobs import Job, Progress
@@ -103,9 +104,15 @@ def page(
 
 def _insert(connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
     """Hand rows to the driver as they are, which takes half the time: they hold nothing that SQLAlchemy would have to convert."""
-    statement = NEW_ROWS[connection.dialect.name].compile(dialect=connection.dialect)
-    names = getattr(statement, "positiontup", None)
-    connection.exec_driver_sql(str(statement), [tuple(row[name] for name in names) for row in rows] if names else list(rows))
+    statement, names = _new_rows(connection.dialect)
+    connection.exec_driver_sql(statement, [tuple(row[name] for name in names) for row in rows] if names else list(rows))
+
+
+@cache
+def _new_rows(dialect: Dialect) -> tuple[str, Sequence[str] | None]:
+    """SQL that adds a row, and the columns in its order; None if it names them."""
+    compiled = NEW_ROWS[dialect.name].compile(dialect=dialect)
+    return str(compiled), getattr(compiled, "positiontup", None)
 
 
 def _values(job: str, row: Row) -> dict[str, object]:

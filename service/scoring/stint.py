@@ -97,12 +97,12 @@ class Stint:
         """
         if self._options.mode == "latency":
             return 1, 1
-        backend = self._running.backend
+        sizes = self._running.batcher.sizes
         room = max(1, self._running.admission.max_queue // 2)
-        each = self._running.max_background if self._source.parallel == 1 else 1  # else they come one by one, and none waits
-        useful = 2 * backend.max_in_flight * max(each, backend.max_batch_size)
+        each = sizes.background if self._source.parallel == 1 else 1  # else they come one by one, and none waits
+        useful = 2 * sizes.in_flight * max(each, sizes.urgent)
         images = min(room, self._options.concurrency or max(2, min(MAX_CALLS * each, useful)))
-        together = max(1, min(each, images // backend.max_in_flight))
+        together = max(1, min(each, images // sizes.in_flight))
         return images // together, together
 
     async def _warm_up(self, tasks: Sequence[Task], concurrency: int) -> None:

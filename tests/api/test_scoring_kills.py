@@ -7,6 +7,7 @@ With `PARALLAX_TEST_STORE`, a folder of models, the job is over the test set in 
 import json
 import os
 import random
+import re
 import signal
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
+from service.tuning import HANDOVER
 from tests.api.conftest import LABELS
 from tests.support import postgres
 from tests.support.images import labelled, write_folder, write_zip
@@ -144,6 +146,11 @@ def test_images_that_went_in_groups_count_once_too(tmp_path: Path) -> None:
         server.wait_for("listening")
         with server.client() as client:
             check(client, job, 1, began)
+            told = client.get("/metrics").text
+            handed, batches = (
+                float(re.findall(rf"^parallax_batch_size_{of}\{{.*\}} (\S+)$", told, re.MULTILINE)[0]) for of in ("sum", "count")
+            )
+            assert handed / batches > HANDOVER, "they went in larger groups than requests do"
 
 
 def test_another_replica_goes_on_where_one_died_for_good(work: Work) -> None:

@@ -11,7 +11,7 @@ from unittest import mock
 
 from service import batching
 from service.batching import Batcher
-from service.domain import Batch
+from service.domain import Batch, Sizes
 
 
 class Stop(BaseException):
@@ -126,7 +126,7 @@ class Bench:
         self._clock = mock.patch.object(batching, "time", SimpleNamespace(perf_counter=self.loop.time))
         self._clock.start()
         self.batcher: Batcher[int, str] = Batcher(
-            self._infer, max_batch_size=size, max_in_flight=places, max_wait=max_wait, on_batch=on_batch or self.told.append
+            self._infer, Sizes.alike(size, places), max_wait=max_wait, on_batch=on_batch or self.told.append
         )
 
     def submit(self, deadline: float | None = None, *, turn: bool = True) -> Caller:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from service.batching import Batcher
-from service.domain import Batch
+from service.domain import Batch, Sizes
 from service.errors import Closing, DeadlineExceeded
 from tests.unit.service.batcher_bench import Bench, StillLoop, Stop
 
@@ -195,7 +195,7 @@ def test_an_infer_that_raises_before_it_awaits_strands_nobody(error: BaseExcepti
         raise error
 
     loop = StillLoop()
-    batcher: Batcher[int, str] = Batcher(infer, max_batch_size=2, max_in_flight=1)
+    batcher: Batcher[int, str] = Batcher(infer, Sizes.alike(2, 1))
     tasks = [loop.create_task(batcher.submit(number)) for number in range(3)]
     loop.turn()
     answered = [task.done() for task in tasks]
@@ -208,17 +208,22 @@ def test_an_infer_that_raises_before_it_awaits_strands_nobody(error: BaseExcepti
     assert batcher.running == 0
 
 
-def test_background_work_goes_in_small_batches_while_urgent_work_is_expected() -> None:
-    loop = StillLoop()
-    sizes: list[int] = []
+def telling_sizes(loop: StillLoop, sizes: Sizes) -> tuple[Batcher[int, int], list[int]]:
+    """A batcher whose items come back as they are, and how many went together."""
+    seen: list[int] = []
 
     def infer(items: Sequence[int]) -> "asyncio.Future[Sequence[int]]":
-        sizes.append(len(items))
+        seen.append(len(items))
         done: asyncio.Future[Sequence[int]] = loop.create_future()
         loop.call_soon(done.set_result, items)
         return done
 
-    batcher: Batcher[int, int] = Batcher(infer, max_batch_size=8, max_in_flight=1, max_background=16, max_beside_urgent=2)
+    return Batcher(infer, sizes), seen
+
+
+def test_background_work_goes_in_small_batches_while_urgent_work_is_expected() -> None:
+    loop = StillLoop()
+    batcher, sizes = telling_sizes(loop, Sizes(urgent=8, in_flight=1, background=16, beside_urgent=2))
 
     def run_all(*tasks: "asyncio.Task[int] | asyncio.Task[list[int | Exception]]") -> None:
         loop.turn()
@@ -236,15 +241,7 @@ def test_background_work_goes_in_small_batches_while_urgent_work_is_expected() -
 @pytest.mark.parametrize(("seconds", "size"), [(0.001, 16), (0.01, 10), (0.03, 3), (0.09, 2)])
 def test_background_work_that_turns_out_to_be_slow_goes_in_smaller_batches(seconds: float, size: int) -> None:
     loop = StillLoop()
-    sizes: list[int] = []
-
-    def infer(items: Sequence[int]) -> "asyncio.Future[Sequence[int]]":
-        sizes.append(len(items))
-        done: asyncio.Future[Sequence[int]] = loop.create_future()
-        loop.call_soon(done.set_result, items)
-        return done
-
-    batcher: Batcher[int, int] = Batcher(infer, max_batch_size=8, max_in_flight=2, max_background=16, max_beside_urgent=2)
+    batcher, sizes = telling_sizes(loop, Sizes(urgent=8, in_flight=2, background=16, beside_urgent=2))
     batcher._seconds_per_item = seconds / 2
     task = loop.create_task(batcher.submit_all(range(16), background=True))
     loop.turn()

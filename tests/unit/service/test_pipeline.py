@@ -15,7 +15,7 @@ from models.imaging import Limits
 from service.activity import Activity
 from service.backends.base import Candidate, TooBig
 from service.decoding import Decoder
-from service.domain import Inferred, Prediction
+from service.domain import Inferred, Prediction, Sizes
 from service.errors import BackendFailed, Closing, DeadlineExceeded, QueueFull, UnknownBackend
 from service.pipeline import Asker, Pipeline
 from service.registry import Registry
@@ -186,7 +186,7 @@ async def test_background_work_of_a_caller_leaves_places_for_that_callers_other_
 async def test_interactive_work_goes_first_and_callers_take_turns(service: Service) -> None:
     fake = fake_of(service.registry)
     fake.go_on.clear()
-    service.running.batcher.resize(max_batch_size=1, max_in_flight=1)
+    service.running.batcher.resize(Sizes.alike(1, 1))
     done: list[str] = []
 
     async def ask(name: str, asker: Asker) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from service.admission import Permit
-from service.domain import Inferred, Prediction
+from service.domain import Inferred, Prediction, Sizes
 from service.errors import DeadlineExceeded, KeyReused, QueueFull, UnknownBackend, UnmatchedLabels
 from service.pipeline import Asker
 from service.scoring import stint
@@ -318,8 +318,8 @@ async def test_an_image_that_is_always_refused_is_not_waited_for_because_its_nei
 def test_images_go_in_groups_where_every_lane_has_some_and_half_of_the_queue_stays_free(
     queue: int, places: int, batch: int, background: int, parallel: int, asked: int | None, sent: tuple[int, int]
 ) -> None:
-    backend = SimpleNamespace(max_in_flight=places, max_batch_size=batch)
-    running = SimpleNamespace(backend=backend, max_background=background, admission=SimpleNamespace(max_queue=queue))
+    batcher = SimpleNamespace(sizes=Sizes(batch, places, background, beside_urgent=1))
+    running = SimpleNamespace(batcher=batcher, admission=SimpleNamespace(max_queue=queue))
     options = Options(dataset="set", concurrency=asked)
     nothing = cast("Any", None)
     one = stint.Stint(
