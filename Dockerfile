@@ -14,8 +14,9 @@ FROM ${PYTHON_IMAGE} AS base
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
+# SOURCE_DATE_EPOCH: otherwise /etc/shadow would hold the day of the build.
 RUN groupadd --gid 10001 parallax && \
-    useradd --uid 10001 --gid 10001 --no-create-home --no-log-init --home-dir /data --shell /usr/sbin/nologin parallax && \
+    SOURCE_DATE_EPOCH=0 useradd --uid 10001 --gid 10001 --no-create-home --no-log-init --home-dir /data --shell /usr/sbin/nologin parallax && \
     install --directory --owner 10001 --group 10001 /data && \
     rm -f /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-
 WORKDIR /app

@@ -120,6 +120,8 @@ def test_the_same_tree_makes_the_same_layers(image: Image) -> None:
         again = containers.layers("localhost/parallax-test-again")
     assert len(again) > 3
     assert again == containers.layers(image.name)[: len(again)]
+    entry = next(line for line in (image.root / "etc" / "shadow").read_text().splitlines() if line.startswith("parallax:"))
+    assert entry.split(":")[2] == "", "the day of the build: tomorrow's layers would be others"
 
 
 @pytest.mark.parametrize("name", ["PARALLAX_MODELS_DIR", "PARALLAX_DATA_DIR"])
