@@ -14,6 +14,7 @@ from service.api.auth import Guard
 from service.api.http1 import Connection
 from service.api.wire import REQUESTS_OF_SEVERAL, Http1, Listener
 from service.app import Application, create_app
+from service.descriptors import allow_many
 from service.errors import ConfigurationError
 from service.interpreter import configure
 from service.logs import configure_logging
@@ -68,6 +69,7 @@ def serve_here(settings: Settings, place: Place | None = None) -> None:
     """Serve in this very process, alone or, at a `place`, as one of several workers."""
     configure_logging(settings.log_level)
     share_one_arena()
+    allow_many()
     app = create_app(settings, place)
     config = uvicorn.Config(
         app,

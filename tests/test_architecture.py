@@ -26,6 +26,7 @@ LAYERS: Sequence[Sequence[str]] = (
         "niceness",
         "interpreter",
         "memory",
+        "descriptors",
         "activity",
         "alarms",
         "callers",

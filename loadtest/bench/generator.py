@@ -18,6 +18,7 @@ from loadtest.bench.jobs import Job, Outcome, Stream
 from loadtest.bench.loops import ClosedLoop, Loop, OpenLoop
 from loadtest.bench.recorder import Recorder
 from loadtest.bench.replies import BrokenReply
+from service.descriptors import allow_many
 
 
 def run(job: Job, say: Callable[[str], None] = lambda _event: None) -> list[Outcome]:
@@ -79,7 +80,7 @@ def _turn(poller: Poller, loops: list[Loop], until: float, clock: Callable[[], f
 
 def main() -> None:
     """Read a job, run it, write what came of it."""
-    _raise_descriptor_limit()
+    allow_many()
     job = Job.from_json(sys.stdin.read())
     gc.collect()
     gc.freeze()
@@ -91,14 +92,6 @@ def main() -> None:
 
     outcomes = wrk.run(job, say) if wrk.fits(job) else run(job, say)
     say("result", outcomes=[asdict(outcome) for outcome in outcomes])
-
-
-def _raise_descriptor_limit() -> None:
-    """Let the process have as many connections as the machine allows it."""
-    import resource
-
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":

@@ -14,11 +14,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from models.errors import ParallaxError
 from service.api.auth import Guard
 from service.api.dialects import Dialect
+from service.api.exchange import CLIENT, Client
 from service.api.ids import RequestIds
+from service.api.patience import Patience
 from service.api.problems import problem_response
 from service.api.requests import Call
 from service.api.thin import ThinRoute
-from service.errors import Closing
+from service.errors import Closing, Overloaded
 from service.telemetry import Metrics
 
 log = logging.getLogger("parallax.access")
@@ -49,6 +51,7 @@ class Edge:
         self._dialects = list(dialects.items())
         self._metrics = metrics
         self._next_id = RequestIds()
+        self._patience = Patience()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection's request; anything but HTTP passes through."""
@@ -88,9 +91,21 @@ class Edge:
         except (Exception, asyncio.CancelledError) as exc:
             if status:
                 raise  # the reply has begun: all that is left is to break the connection
+            if isinstance(exc, Overloaded):
+                await self._wait(scope, caller)
             await dialect.respond(_tellable(exc, request_id), request_id)(scope, receive, answer)
         finally:
             self._tell(scope, request_id, status or CLIENT_GONE, caller, time.perf_counter() - started)
+
+    async def _wait(self, scope: Scope, caller: str) -> None:
+        """Tell who is refused time and again a while later."""
+        turn = self._patience.refused(caller)
+        if turn is None:
+            return
+        client: Client | None = scope.get("extensions", {}).get(CLIENT)
+        if client is not None:
+            client.decline()  # who waits holds no image
+        await turn
 
     def _dialect(self, path: str) -> Dialect:
         for prefix, dialect in self._dialects:

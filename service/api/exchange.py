@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("parallax.http")
 
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
-HANGUP = "parallax.hangup"
-"""Key of an ASGI extension (`scope["extensions"]`): a `Hangup`."""
+CLIENT = "parallax.client"
+"""Key of an ASGI extension (`scope["extensions"]`): a `Client`."""
 
 BODILESS = frozenset({204, 304})
 JOINED_BYTES = 65_536
@@ -25,11 +25,15 @@ BUFFERED_BYTES = 65_536
 """Of a body that the application has not asked for; then the client waits."""
 
 
-class Hangup(Protocol):
-    """Tells of a client's hang-up by a call, where ASGI's own message costs a task that waits for it."""
+class Client(Protocol):
+    """What ASGI has no message for, or a dear one."""
+
+    def decline(self) -> None:
+        """Throw away what is here of the body, which nobody will ask for; let the rest wait until there is a reply."""
+        ...
 
     def tell(self, callback: Callable[[], None] | None) -> None:
-        """Call back when the client hangs up, at once if it has; None: no more."""
+        """Call back when the client hangs up, at once if it has; None: no more. ASGI's message costs a task that waits for it."""
         ...
 
 
@@ -77,7 +81,7 @@ class Exchange:
         self.gone = False
         """The client hung up."""
         self._on_gone: Callable[[], None] | None = None
-        scope["extensions"] = {HANGUP: self}
+        scope["extensions"] = {CLIENT: self}
         self._started = False
         self._head: bytes = b""
         """Written with the body."""
@@ -147,6 +151,11 @@ class Exchange:
         self.go_on()
         if self._on_gone is not None:
             self._on_gone()
+
+    def decline(self) -> None:
+        self._body, self.buffered = [], 0
+        if not self._done:
+            self._connection.pause_reading()
 
     def tell(self, callback: Callable[[], None] | None) -> None:
         self._on_gone = callback

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Message
 
 from service.alarms import Alarms
-from service.api.exchange import HANGUP, Hangup
+from service.api.exchange import CLIENT, Client
 from service.api.scoring_desk import Scorings
 from service.api.upload import ImageReader, header_number
 from service.errors import BadParameter
@@ -109,11 +109,11 @@ class UnlessGone:
     ASGI's message, in a task that is not made before an alarm says that the block takes a while.
     """
 
-    __slots__ = ("_alarms", "_gone", "_hangup", "_receive", "_task", "_watch")
+    __slots__ = ("_alarms", "_client", "_gone", "_receive", "_task", "_watch")
 
     def __init__(self, request: Request, alarms: Alarms) -> None:
         self._receive = request.receive
-        self._hangup: Hangup | None = request.scope.get("extensions", {}).get(HANGUP)
+        self._client: Client | None = request.scope.get("extensions", {}).get(CLIENT)
         self._alarms = alarms
         self._gone = False
         self._task: asyncio.Task[Any] | None = None
@@ -121,14 +121,14 @@ class UnlessGone:
 
     def __enter__(self) -> None:
         self._task = asyncio.current_task()
-        if self._hangup is not None:
-            self._hangup.tell(self._leave)
+        if self._client is not None:
+            self._client.tell(self._leave)
         else:
             self._alarms.set(self)
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
-        if self._hangup is not None:
-            self._hangup.tell(None)
+        if self._client is not None:
+            self._client.tell(None)
         else:
             self._alarms.cancel(self)
             if self._watch is not None:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from service.api import http1
-from service.api.exchange import HANGUP
+from service.api.exchange import CLIENT
 from service.api.http1 import Connection
 from service.api.wire import Http1
 from tests.unit.service.stand_ins import until
@@ -367,13 +367,45 @@ async def test_a_hang_up_is_told_as_asgi_has_it() -> None:
 async def test_a_hang_up_is_told_by_a_call() -> None:
     async def told(scope: Scope, receive: Receive) -> None:
         called = asyncio.Event()
-        scope["extensions"][HANGUP].tell(called.set)
+        scope["extensions"][CLIENT].tell(called.set)
         await called.wait()
         late = asyncio.Event()
-        scope["extensions"][HANGUP].tell(late.set)
+        scope["extensions"][CLIENT].tell(late.set)
         assert late.is_set(), "who asks later is told at once"
 
     await hang_up_while(told)
+
+
+async def test_of_a_body_that_is_declined_nothing_is_held_and_the_rest_waits() -> None:
+    """More than all buffers between the two hold is sent, and all of it is read once there is a reply."""
+    held: list[int] = []
+    answered = asyncio.Event()
+
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        scope["extensions"][CLIENT].decline()
+        held.append(scope["extensions"][CLIENT].buffered)
+        await answered.wait()
+        held.append(scope["extensions"][CLIENT].buffered)
+        await answer(send, b"no", status=429)
+
+    async with serving(app) as bench, bench.connect() as client:
+        request = post(bytes(30_000_000))
+        client.write(request[:1000])
+        await until(lambda: bool(held), "the application was asked")
+        client.write(request[1000:])
+        drained = asyncio.ensure_future(client.writer.drain())
+        for _ in range(3):  # whatever arrives meanwhile is seen
+            async with bench.connect() as other:
+                other.write(b"nonsense\r\n\r\n")
+                assert (await other.reply())[0] == 400
+        assert not drained.done()
+        answered.set()
+        assert (await client.reply())[::2] == (429, b"no")
+        async with asyncio.timeout(PATIENCE_S):
+            await drained
+        assert held == [0, 0]
+        client.write(post(b""))
+        assert (await client.reply())[0] == 429
 
 
 async def test_a_client_who_reads_nothing_holds_up_the_application_and_nobody_else() -> None:
