@@ -60,13 +60,8 @@ def evaluate(
     told = {**before.accuracy, **accuracy} if before else accuracy
     record = TestResult(data=data, accuracy=told, evaluated=datetime.now(UTC).replace(microsecond=0))
     tests = [record if test is before else test for test in card.tests] if before else [*card.tests, record]
-    repository.update(card.model_copy(update={"tests": tests, "variants": [_tested(one, tests[0]) for one in card.variants]}))
+    repository.update(card.tested(tests))
     return record
-
-
-def _tested(variant: Variant, first: TestResult) -> Variant:
-    found = first.accuracy.get(variant.precision)
-    return variant.model_copy(update={"test_accuracy": found.value if found else None})
 
 
 def _load(image: LabelledImage, spec: InputSpec) -> imaging.Pixels:

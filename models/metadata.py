@@ -6,6 +6,7 @@ written last: a folder without it is not a model yet.
 
 import hashlib
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
@@ -210,6 +211,13 @@ class ModelCard(_Frozen):
     def validation(self, variant: Variant) -> Accuracy | None:
         """Of a variant itself, as far as it was measured by itself; else the network's, as it was trained."""
         return variant.validation or (self.training.validation if self.training else None)
+
+    def tested(self, tests: Sequence[TestResult]) -> "ModelCard":
+        """The same card with these test results. The first tells each variant's `test_accuracy`."""
+        first = tests[0].accuracy if tests else {}
+        values = {precision: found.value for precision, found in first.items()}
+        variants = [one.model_copy(update={"test_accuracy": values.get(one.precision)}) for one in self.variants]
+        return self.model_copy(update={"tests": list(tests), "variants": variants})
 
 
 def stored_file(path: Path) -> StoredFile:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from models.scoring import words
 from models.scoring.facts import RunFacts
 from models.scoring.results import BackendResult, Galleries
+from models.scoring.standing import margin
 
 HOURS_A_MONTH = 730
 
@@ -17,6 +18,7 @@ def notes(run: RunFacts, results: Sequence[BackendResult], galleries: Galleries)
     yield from _unanswered(results)
     yield from _doubted(galleries)
     yield from _calibration(results)
+    yield from _brief(results)
     yield from _break_even(results)
     yield from _reading(run, results)
 
@@ -70,6 +72,16 @@ def _calibration(results: Sequence[BackendResult]) -> Iterator[str]:
         if named:
             rest = [name.replace(f" is {how} by", " by") for name in named[1:]]
             yield f"{words.listed([named[0], *rest])}, on average: a probability of it is not how often it is right."
+
+
+def _brief(results: Sequence[BackendResult]) -> Iterator[str]:
+    least = margin(results)
+    if least > margin([]) and len(results) > 1:
+        shortest = min(one.facts.seconds for one in results if one.facts.seconds)
+        yield (
+            f"A backend was busy for {words.number(shortest)} s only: speeds and costs closer than {words.times(least)} are not "
+            "told apart. Score more images."
+        )
 
 
 def _break_even(results: Sequence[BackendResult]) -> Iterator[str]:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.metadata import Change
+from models.scoring import words
 from models.scoring.facts import Mode
 from models.scoring.results import LEVEL, BackendResult, Pair
 
-MARGIN = 1.1
-"""Figures of cost and speed closer than this are the same: they vary so much from run to run."""
+DISTURBED_S = 0.1
+"""Of a second: so much may other work on a machine add to or take from a backend's time, and of longer times that share."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Standing:
     def __init__(self, mode: Mode, results: Sequence[BackendResult], pairs: Sequence[Pair]) -> None:
         self.mode = mode
         self.judged = sorted((one for one in results if one.quality), key=_rank)
+        self.margin = margin(self.judged)
         self._gaps: dict[tuple[str, str], Gap] = {}
         for pair in pairs:
             if pair.test:
@@ -69,11 +71,15 @@ class Standing:
 
     def cheapest(self, among: Sequence[BackendResult]) -> BackendResult | None:
         """The one that costs the least an image, by more than chance; None if one's price is not known."""
-        return _least(among, [price(one) for one in among])
+        return self._least(among, [price(one) for one in among])
 
     def fastest(self, among: Sequence[BackendResult]) -> BackendResult | None:
         """The same of speed."""
-        return _least(among, [self.pace(one) for one in among])
+        return self._least(among, [self.pace(one) for one in among])
+
+    def times(self, dear: float | None, cheap: float | None) -> str | None:
+        """How many times dearer one is; None unless it is, by more than chance."""
+        return words.times(dear / cheap) if dear and cheap and dear / cheap >= self.margin else None
 
     def beaten_by(self, one: BackendResult) -> BackendResult | None:
         """Another that is certainly not worse in anything, and better in something; None if there is none, or nobody can know."""
@@ -81,9 +87,22 @@ class Standing:
 
     def _beats(self, one: BackendResult, other: BackendResult) -> bool:
         ratios = [_ratio(price(other), price(one)), _ratio(self.pace(other), self.pace(one))]
-        if any(ratio is None or ratio < 1 / MARGIN for ratio in ratios) or self.ahead(other, one):
+        if any(ratio is None or ratio < 1 / self.margin for ratio in ratios) or self.ahead(other, one):
             return False
-        return self.ahead(one, other) or any(ratio is not None and ratio > MARGIN for ratio in ratios)
+        return self.ahead(one, other) or any(ratio is not None and ratio > self.margin for ratio in ratios)
+
+    def _least(self, among: Sequence[BackendResult], values: Sequence[float | None]) -> BackendResult | None:
+        known = [value for value in values if value is not None]
+        if len(known) < len(values) or len(known) < 2:
+            return None
+        least, second = sorted(known)[:2]
+        return among[values.index(least)] if second >= least * self.margin and second > 0 else None
+
+
+def margin(results: Sequence[BackendResult]) -> float:
+    """Figures of cost and speed closer than so many times are the same: 1.1, and more if a backend was busy for less than 1 s."""
+    shortest = min((one.facts.seconds for one in results if one.facts.seconds), default=1.0)
+    return 1 + DISTURBED_S / min(1.0, shortest)
 
 
 def price(one: BackendResult) -> float | None:
@@ -101,14 +120,6 @@ def _rank(one: BackendResult) -> tuple[float, float, str]:
     assert one.quality  # noqa: S101  # the caller's filter
     cost = price(one)
     return (-one.quality.accuracy.value, float("inf") if cost is None else cost, one.name)
-
-
-def _least(among: Sequence[BackendResult], values: Sequence[float | None]) -> BackendResult | None:
-    known = [value for value in values if value is not None]
-    if len(known) < len(values) or len(known) < 2:
-        return None
-    least, second = sorted(known)[:2]
-    return among[values.index(least)] if second >= least * MARGIN and second > 0 else None
 
 
 def _ratio(value: float | None, to: float | None) -> float | None:

@@ -65,7 +65,7 @@ def _trade_off(standing: Standing) -> str | None:
     cheapest, pick = standing.cheapest(standing.judged), standing.pick
     if cheapest is None or cheapest in standing.leaders:
         return None
-    gap, saved = standing.gap(pick, cheapest), _times(price(pick), price(cheapest))
+    gap, saved = standing.gap(pick, cheapest), standing.times(price(pick), price(cheapest))
     if gap is None or saved is None:
         return None
     less = f"costs {saved} less an image than {pick.name}"
@@ -109,7 +109,7 @@ def _because(one: BackendResult, standing: Standing) -> list[str]:
         said.append(f"Not to be told from {best.name} ({words.chance(gap.p)}): {_span(gap)}.")
     if one.cost:
         rival = best if one is standing.pick else standing.pick
-        saved, extra = _times(price(rival), price(one)), _times(price(one), price(rival))
+        saved, extra = standing.times(price(rival), price(one)), standing.times(price(one), price(rival))
         than = f", {saved} less than {rival.name}" if saved else f", {extra} more than {rival.name}" if extra else ""
         said.append(f"{words.usd(one.cost.usd_per_1000)} USD per 1,000 images{than}.")
     if standing.mode == "latency" and one.latency:
@@ -141,8 +141,3 @@ def _span(gap: Gap) -> str:
     return (
         f"anything between {behind:.1f} points behind and {ahead:.1f} ahead" if ahead > 0 else f"up to {behind:.1f} points behind"
     )
-
-
-def _times(dear: float | None, cheap: float | None) -> str | None:
-    """How many times dearer one is; None unless it is, by more than chance."""
-    return words.times(dear / cheap) if dear and cheap and dear / cheap >= 1.1 else None

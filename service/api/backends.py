@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from service import errors
 from service.api.image_body import GUARD_ERRORS
+from service.api.known import known_parameters
 from service.api.problems import responses
 from service.api.requests import Services, services
 from service.api.schemas import BackendInfo, BackendList
@@ -16,7 +17,7 @@ from service.pricing import Pricing
 from service.registry import Failure, Registry
 from service.running import Running
 
-router = APIRouter(prefix="/v1/backends", tags=["backends"])
+router = APIRouter(prefix="/v1/backends", tags=["backends"], dependencies=[Depends(known_parameters)])
 
 
 @router.get("", response_model=BackendList, responses=responses(*GUARD_ERRORS), summary="All backends")

@@ -3,19 +3,20 @@
 from contextlib import suppress
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from models.errors import ImageError
 from service import errors
 from service.api.image_body import BODY, GUARD_ERRORS, IMAGE_ERRORS, UPLOAD_ERRORS
+from service.api.known import known_parameters
 from service.api.problems import problem, responses
 from service.api.requests import UnlessGone, asker, call, services
 from service.api.schemas import Compared, classified
 from service.domain import Prediction
 
-router = APIRouter(prefix="/v1", tags=["classify"])
+router = APIRouter(prefix="/v1", tags=["classify"], dependencies=[Depends(known_parameters)])
 
 
 @router.post(

@@ -126,7 +126,7 @@ def _level(status: int) -> int:
     """What is counted by the thousand is not logged one by one: successes, and refusals of too many requests."""
     if status < 400 or status == HTTPStatus.TOO_MANY_REQUESTS:
         return logging.DEBUG
-    return logging.ERROR if status >= 500 and status not in (503, 504) else logging.INFO
+    return logging.ERROR if status >= 500 and status not in (501, 503, 504) else logging.INFO
 
 
 def _address(scope: Scope) -> str:

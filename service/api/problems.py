@@ -74,6 +74,8 @@ TABLE: Mapping[type[ParallaxError], ProblemType] = {
 
 INTERNAL = ProblemType(500, "internal-error", "Something went wrong inside")
 FRAMEWORK = {404: ("not-found", "There is no such route"), 405: ("method-not-allowed", "The route has no such method")}
+ADVICE = {404: "Nothing is at this address. /docs shows what there is.", 405: "The Allow header names the methods that it has."}
+"""Instead of the framework's details, which repeat the status."""
 
 
 def problem_type(exc: Exception) -> ProblemType:
@@ -146,7 +148,7 @@ def detail(exc: Exception) -> str:
         places = [(".".join(map(str, error["loc"][1:])), error["msg"]) for error in exc.errors()]
         return "; ".join(f"{place}: {what}" if place else what for place, what in places)
     if isinstance(exc, HTTPException):
-        return str(exc.detail)
+        return ADVICE.get(exc.status_code) or str(exc.detail)
     if isinstance(exc, ParallaxError):
         return str(exc)
     return "The log has the cause, under this request id."

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
@@ -12,13 +12,14 @@ from service import errors
 from service.api import scoring_rows as rows
 from service.api import scoring_streams as streams
 from service.api.image_body import GUARD_ERRORS, IMAGE_ERRORS
+from service.api.known import known_parameters
 from service.api.problems import responses
 from service.api.requests import call, services
 from service.api.scoring_entry import BODY, ask_for, id_of
 from service.api.scoring_schemas import DatasetList, RowInfo, ScoringInfo, ScoringList, described, moment
 from service.scoring.rows import Chosen
 
-router = APIRouter(prefix="/v1", tags=["scoring"])
+router = APIRouter(prefix="/v1", tags=["scoring"], dependencies=[Depends(known_parameters)])
 
 ASKING_ERRORS = (
     errors.BadParameter,

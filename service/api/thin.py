@@ -18,6 +18,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from service.api.known import refuse_others
+
 KNOWN_QUERIES = 256
 """Query strings whose parsing is remembered: most callers send the same one all day."""
 
@@ -71,8 +73,10 @@ class ThinResponse(Response):
 
 
 def _parse(model: type[BaseModel], query_string: bytes) -> BaseModel:
+    given = dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True))
+    refuse_others(given, model.model_fields)
     try:
-        return model.model_validate(dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)))
+        return model.model_validate(given)
     except ValidationError as exc:
         errors = [{**error, "loc": ("query", *error["loc"])} for error in exc.errors()]
         raise RequestValidationError(errors) from None

@@ -4,7 +4,7 @@ import asyncio
 from datetime import datetime
 from typing import Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -13,12 +13,13 @@ from models.metadata import Accuracy, ModelCard
 from models.repository import Listing, Repository
 from service import errors
 from service.api.image_body import GUARD_ERRORS
+from service.api.known import known_parameters
 from service.api.problems import responses
 from service.api.requests import services
 from service.errors import UnknownBackend
 from service.registry import Registry
 
-router = APIRouter(prefix="/v1/backends", tags=["backends"])
+router = APIRouter(prefix="/v1/backends", tags=["backends"], dependencies=[Depends(known_parameters)])
 
 
 class VariantInfo(BaseModel):

@@ -1,5 +1,6 @@
 """What people and programs send by mistake or malice: each has its own answer, none is a 5xx, and the server goes on."""
 
+import re
 import struct
 import zlib
 
@@ -129,7 +130,9 @@ QUERIES = {
     "/v1/classify?top=many": (422, "bad-parameter"),
     "/v1/classify?top=": (422, "bad-parameter"),
     f"/v1/classify?top={HUGE}": (422, "bad-parameter"),
+    "/v1/classify?bakcend=tiny": (422, "bad-parameter"),
     "/v1/compare?top=0": (422, "bad-parameter"),
+    "/v1/compare?backend=tiny": (422, "bad-parameter"),
     "/v1/compare?backends=tiny,other": (404, "unknown-backend"),
     "/v1/no-such-route": (404, "not-found"),
     "/nowhere": (404, "not-found"),
@@ -141,6 +144,18 @@ QUERIES = {
 def test_a_bad_address_has_its_own_problem(client: httpx.Client, path: str, expected: tuple[int, str]) -> None:
     response = client.post(path, content=JPEG)
     assert (response.status_code, problem_of(response)) == expected, response.text
+
+
+def test_every_route_refuses_a_parameter_that_it_does_not_have(client: httpx.Client) -> None:
+    asked = []
+    for path, methods in client.get("/openapi.json").json()["paths"].items():
+        if path.startswith("/v1/"):
+            for method in methods:
+                response = client.request(method, f"{re.sub('{.*?}', 'tiny', path)}?nonsense=1", content=JPEG)
+                assert (response.status_code, problem_of(response)) == (422, "bad-parameter"), (method, path)
+                assert "'nonsense' is no parameter of this route" in response.json()["detail"]
+                asked.append(path)
+    assert len(asked) > 10
 
 
 @pytest.mark.parametrize(
@@ -157,6 +172,7 @@ def test_a_wrong_method_is_told_the_right_one(client: httpx.Client, method: str,
     response = client.request(method, path)
     assert (response.status_code, problem_of(response)) == (405, "method-not-allowed")
     assert allowed in response.headers["allow"]
+    assert "Allow header" in response.json()["detail"]
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://[::1", "http://[x]:1", "\xff"])

@@ -41,8 +41,7 @@ def pull(address: str, store: Repository, *, name: str | None = None) -> StoredM
             card = card.model_copy(update={"name": name})
         store.check_labels(card.name, card.labels)
         if (same := _same(store, card)) is not None:
-            console.print(f"{card.name}/{same.card.version} is that very model", highlight=False)
-            return same
+            return _learn(store, same, card)
         return _take(card, found, store)
 
 
@@ -91,6 +90,19 @@ def _same(store: Repository, card: ModelCard) -> StoredModel | None:
     files = {(file.file, file.sha256) for file in card.files}
     known = [one for one in store.scan().models if one.card.name == card.name]
     return next((one for one in known if {(file.file, file.sha256) for file in one.card.files} == files), None)
+
+
+def _learn(store: Repository, known: StoredModel, card: ModelCard) -> StoredModel:
+    """Of a model that is here, take what test sets have said of it elsewhere."""
+    met = {test.data.sha256 for test in known.card.tests}
+    news = [test for test in card.tests if test.data.sha256 not in met]
+    about = f"{card.name}/{known.card.version} is that very model"
+    if not news:
+        console.print(about, highlight=False)
+        return known
+    store.update(known.card.tested([*known.card.tests, *news]))
+    console.print(f"{about}; of its tests came: {', '.join(test.data.name for test in news)}", highlight=False)
+    return store.get(card.name, known.card.version)
 
 
 def _take(card: ModelCard, found: Path, store: Repository) -> StoredModel:

@@ -62,6 +62,18 @@ def test_a_compromise_is_called_one() -> None:
     assert [one.choose for one in result.verdict.advice][1] == "As a compromise: none is better in every way."
 
 
+def test_short_runs_do_not_tell_who_is_faster_or_cheaper() -> None:
+    long = run(a=(range(390), 1.5, 1), b=(range(390), 1, 1)).verdict
+    assert "b is the cheapest and the fastest" in long.headline
+    assert not [note for note in long.notes if "busy for" in note]
+    brief = run(a=(range(390), 0.15, 1), b=(range(390), 0.1, 1)).verdict
+    assert brief.headline == "b and a can't be told apart by accuracy on 400 images (97.5 %)."
+    assert all("less than" not in one.because for one in brief.advice)
+    assert [note for note in brief.notes if "busy for 0.10 s only: speeds and costs closer than 2.0 times" in note]
+    far = run(a=(range(390), 0.5, 1), b=(range(390), 0.1, 1)).verdict
+    assert "b is the cheapest and the fastest" in far.headline, "five times is more than that"
+
+
 def test_alone_it_is_judged_alone() -> None:
     result = run(only=(range(300), 1, 1))
     assert result.verdict.headline == "only is right on 75.0 % (70.5 to 79.0) of 400 images."

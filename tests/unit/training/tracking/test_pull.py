@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import onnx
 import pytest
 
 from models.errors import BrokenModel, GoldenMismatch, UnknownModel, UsageError
-from models.metadata import CARD_FILE, file_sha256
+from models.metadata import CARD_FILE, Accuracy, DataFile, TestResult, file_sha256
 from models.repository import Repository, StoredModel
 from models.runtime import OnnxModel
 from models.soundness import check
@@ -53,6 +54,28 @@ def test_it_becomes_the_next_version_unless_it_is_there(store: Repository, other
     assert pull("models:/next/1", other).card.version == "2"
     assert pull("models:/next/latest", other).card.version == "2", "the same once more"
     assert pull("models:/next/1", other, name="renamed").folder == other.root / "renamed" / "1"
+
+
+def test_what_test_sets_have_said_since_comes_to_a_version_that_is_there(store: Repository, other: Repository) -> None:
+    stored = registered(store, "tested", precisions=("fp32", "int8"))
+    pull("models:/tested/1", other)
+    seen = [record(f"set-{number}.zip", number) for number in (1, 2)]
+    store.update(stored.card.tested(seen))
+    assert push(store.get("tested"), store.root / "no runs") == "2"
+    other.update(other.get("tested").card.tested([record("set-2.zip", 2, 0.25)]))
+    found = pull("models:/tested/2", other).card
+    assert (found.version, [(test.data.name, test.accuracy["fp32"].value) for test in found.tests]) == (
+        "1",
+        [("set-2.zip", 0.25), ("set-1.zip", 0.5)],
+    ), "what it said here is kept"
+    assert [variant.test_accuracy for variant in found.variants] == [0.25, None]
+    assert other.get("tested").card == found
+
+
+def record(name: str, number: int, value: float = 0.5) -> TestResult:
+    data = DataFile(name=name, sha256=f"{number:064x}", images=8)
+    accuracy = Accuracy(value=value, low=0.1, high=0.9, correct=round(8 * value), images=8)
+    return TestResult(data=data, accuracy={"fp32": accuracy}, evaluated=datetime(2026, 1, number, tzinfo=UTC))
 
 
 def test_aliases_and_runs_are_addresses_too(store: Repository, other: Repository) -> None:
