@@ -1,7 +1,7 @@
 """The plan of a backend on this machine (images in a batch, lanes side by side, threads for each): which to try and take."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TypeAlias, TypeVar
 
@@ -58,6 +58,11 @@ class Fixed:
     def whole(self) -> bool:
         """Whether nothing is left to measure."""
         return None not in (self.batch_size, self.lanes, self.threads)
+
+    @property
+    def words(self) -> list[str]:
+        """What is fixed, as `threads=2`: a plan that was measured so is not the best of all."""
+        return [f"{name}={value}" for name, value in asdict(self).items() if value is not None]
 
     def apply(self, plan: Plan) -> Plan:
         """The plan with what is fixed."""

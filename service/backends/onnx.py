@@ -63,7 +63,7 @@ class OnnxBackend:
         self.identity = Identity(card.name, "onnx", card.version, variant.precision, provider, tuple(card.labels))
         self.cpus = device.cpus
         self.fixed = settings.fixed_plan(card.name)
-        self.plan_key = plan_key(card, variant, provider)
+        self.plan_key = plan_key(card, variant, provider, self.fixed)
         self._untuned: TuningState = "off" if settings.tune == "off" or self.fixed.whole else "waiting"
         self.tuning = Tuning(self._untuned, "default")
         self.rivals = [] if self._untuned == "off" else list(choice.rivals)
@@ -78,11 +78,11 @@ class OnnxBackend:
         `inherited`: the plan of the version before. Raises `ModelError` if this version can't be served,
         `ConfigurationError` if the asked-for device fails it.
         """
-        card = stored.card
-        here = {one.precision: speed for one in card.variants if (speed := book.speed(plan_key(card, one, device.provider)))}
-        asked = settings.precision
+        card, asked = stored.card, settings.precision
+        keys = {one.precision: plan_key(card, one, device.provider, settings.fixed_plan(card.name)) for one in card.variants}
+        here = {precision: speed for precision, key in keys.items() if (speed := book.speed(key))}
         ranked = fastest_first(card, here, device.provider) if asked == "auto" else [asked_for(card, asked)]
-        unknown = [one for one in ranked if book.find(plan_key(card, one, device.provider)) is None]
+        unknown = [one for one in ranked if book.find(keys[one.precision]) is None]
         choice = Choice(expected_speeds(card, here, device.provider))
         for variant in ranked:
             rivals = [

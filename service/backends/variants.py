@@ -7,7 +7,7 @@ from models.errors import BrokenModel, ModelError
 from models.metadata import ModelCard, Precision, Variant
 from models.runtime import runtime_of
 from service.backends.base import Rival
-from service.tuning import CUDA_PROVIDER
+from service.tuning import CUDA_PROVIDER, Fixed
 
 EXACT_FIRST: Sequence[Precision] = ("fp32", "int8", "fp16")
 ON_CUDA: Sequence[Precision] = ("fp16", "fp32", "int8")
@@ -78,6 +78,6 @@ def asked_for(card: ModelCard, precision: str) -> Variant:
     return asked
 
 
-def plan_key(card: ModelCard, variant: Variant, provider: str) -> Sequence[str]:
-    """What the speed of a variant depends on beside the machine: its file, and what runs it."""
-    return [card.name, variant.sha256, *runtime_of(provider)]
+def plan_key(card: ModelCard, variant: Variant, provider: str, fixed: Fixed) -> Sequence[str]:
+    """What the best plan of a variant depends on beside the machine: its file, what runs it, and what is fixed."""
+    return [card.name, variant.sha256, *runtime_of(provider), *fixed.words]

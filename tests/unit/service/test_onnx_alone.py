@@ -88,7 +88,7 @@ async def test_scores_are_the_same_either_way(store: Path) -> None:
 async def test_it_starts_on_what_was_kept_unless_the_settings_state_threads(
     store: Path, settings: Mapping[str, Any], threads: int
 ) -> None:
-    unknown = load_tiny(store)
+    unknown = load_tiny(store, **settings)
     assert unknown.threads_alone == 1
     plan_book().keep(unknown.plan_key, Kept(ONE, [], 2))
     backend = load_tiny(store, **settings)

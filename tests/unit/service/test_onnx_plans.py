@@ -107,7 +107,7 @@ KEPT = Kept(Plan(2, 1, 2), [Measured(Plan(2, 1, 2), 50.0)])
         (False, Plan(4, 1, 1), {}, Plan(4, 1, 1), "waiting", "inherited"),
         (True, None, {}, Plan(2, 1, 2), "tuned", "kept"),
         (True, Plan(4, 1, 1), {}, Plan(2, 1, 2), "tuned", "kept"),
-        (True, None, {"tiny": {"lanes": 3}}, Plan(2, 3, 2), "tuned", "kept"),
+        (True, None, {"tiny": {"lanes": 4}}, Plan(1, 4, 1), "waiting", "default"),
         (False, Plan(4, 1, 1), {"*": {"threads": 2}}, Plan(4, 1, 2), "waiting", "inherited"),
         (False, None, {"other": {"lanes": 3}}, DEFAULT, "waiting", "default"),
         (True, Plan(4, 1, 1), {"tiny": {"batch_size": 5, "lanes": 6, "threads": 1}}, Plan(5, 6, 1), "off", "settings"),
@@ -124,6 +124,15 @@ def test_it_starts_on_the_best_plan_that_is_known_and_says_whence(
     told = backend.describe()["tuning"]
     assert (told["state"], told["source"]) == (state, source)
     assert bool(told["measured"]) is (source == "kept")
+
+
+def test_a_plan_that_was_measured_within_bounds_is_that_of_those_bounds(store: Path) -> None:
+    tiny_model(store)
+    bounds = {"tiny": {"threads": 2}}
+    plan_book().keep(load_tiny(store, plans=bounds).plan_key, KEPT)
+    assert load_tiny(store, plans=bounds).tuning.source == "kept"
+    assert load_tiny(store).tuning.source == "default"
+    assert load_tiny(store, plans={"tiny": {"threads": 1}}).tuning.source == "default"
 
 
 @pytest.mark.parametrize(("inherited", "source"), [(None, "default"), (Plan(4, 1, 1), "inherited")])
