@@ -27,6 +27,7 @@ from service.api.dialects import Dialect
 from service.api.docs import mount_docs
 from service.api.edge import Edge
 from service.api.page import mount_page
+from service.api.problems import without_frames
 from service.api.requests import Services, call
 from service.api.scoring_desk import Scorings
 from service.api.thin import ThinRoute
@@ -166,7 +167,7 @@ def create_app(settings: Settings, place: Place | None = None) -> FastAPI:
 
 async def _on_error(request: Request, exc: Exception) -> Response:
     found = call(request)
-    return found.respond(exc, found.id)
+    return found.respond(without_frames(exc), found.id)
 
 
 async def _fetcher(stack: AsyncExitStack, settings: Settings) -> "ImageFetcher | None":

@@ -1,6 +1,12 @@
 """Open files, of which every connection is one."""
 
+import logging
 import sys
+
+log = logging.getLogger("parallax.descriptors")
+
+ENOUGH = 65_536
+"""Where the system sets no limit, or none that it keeps."""
 
 
 def allow_many() -> None:
@@ -9,5 +15,9 @@ def allow_many() -> None:
         return
     import resource
 
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = ENOUGH if hard == resource.RLIM_INFINITY else hard
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    except (ValueError, OSError) as exc:
+        log.warning("the limit of open files stays as it is", extra={"limit": soft, "reason": str(exc)})

@@ -15,8 +15,9 @@ RESOLUTION_S = 0.5
 def overload(stage: Stage) -> Sheet:
     """A polite caller and a noisy one that sends 2 and 5 times what the service can do, with pauses between.
 
-    The generator has a processor of its own where there are two: what it spends on being refused is not the service's.
-    What is served is held against the capacity just before and just after, since machines change their speed within a minute.
+    The generator has a processor of its own where there are two: what it spends on being refused is not the service's. Its
+    noisy caller has 1,024 connections: what is due while all of them wait for an answer is not sent. What is served is held
+    against the capacity just before and just after, since machines change their speed within a minute.
     """
     full = stage.capacity("noisy")
     rows = [["capacity, 32 callers who wait", "", *figures(full), "100 %", "", ""]]
@@ -26,7 +27,8 @@ def overload(stage: Stage) -> Sheet:
         again = stage.capacity("noisy")
         share = f"{_served(outcomes) / ((full.rate + again.rate) / 2):.0%}"
         polite = [f"{0.1 * full.rate:,.0f}/s", *figures(outcomes["polite"])]
-        noisy = [f"{offered:,.0f}/s", *figures(outcomes["noisy"])]
+        sent = offered - outcomes["noisy"].not_sent / STEP_S
+        noisy = [f"{offered:,.0f}/s, sent {sent:,.0f}/s", *figures(outcomes["noisy"])]
         rows += [
             [f"noisy at {factor}x", *noisy, share, f"{_refused_after(outcomes):.1f} s", f"{outcomes['noisy'].lag_ms:.1f}"],
             [f"polite, beside {factor}x", *polite, "", "", ""],

@@ -75,12 +75,12 @@ def _calibration(results: Sequence[BackendResult]) -> Iterator[str]:
 
 
 def _brief(results: Sequence[BackendResult]) -> Iterator[str]:
-    least = margin(results)
-    if least > margin([]) and len(results) > 1:
-        shortest = min(one.facts.seconds for one in results if one.facts.seconds)
+    judged = [one for one in results if one.quality and one.facts.seconds]
+    least = min(judged, key=lambda one: one.facts.seconds or 0, default=None)
+    if least and least.facts.seconds and margin(least) > margin() and len(judged) > 1:
         yield (
-            f"A backend was busy for {words.number(shortest)} s only: speeds and costs closer than {words.times(least)} are not "
-            "told apart. Score more images."
+            f"{least.name} was busy for {words.number(least.facts.seconds)} s only: speeds and costs closer to its own than "
+            f"{words.times(margin(least))} are not told apart. Score more images."
         )
 
 

@@ -1,6 +1,7 @@
 """Backends held against each other: who is certainly more accurate, who is cheaper, who is faster."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from models.metadata import Change
@@ -8,8 +9,9 @@ from models.scoring import words
 from models.scoring.facts import Mode
 from models.scoring.results import LEVEL, BackendResult, Pair
 
-DISTURBED_S = 0.1
-"""Of a second: so much may other work on a machine add to or take from a backend's time, and of longer times that share."""
+NOISE = 0.1
+"""Figures of cost and speed that differ by less are the same: they vary so much from run to run, and more where a backend was
+busy for less than a second: then so many seconds of other work are a larger part."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,6 @@ class Standing:
     def __init__(self, mode: Mode, results: Sequence[BackendResult], pairs: Sequence[Pair]) -> None:
         self.mode = mode
         self.judged = sorted((one for one in results if one.quality), key=_rank)
-        self.margin = margin(self.judged)
         self._gaps: dict[tuple[str, str], Gap] = {}
         for pair in pairs:
             if pair.test:
@@ -71,15 +72,16 @@ class Standing:
 
     def cheapest(self, among: Sequence[BackendResult]) -> BackendResult | None:
         """The one that costs the least an image, by more than chance; None if one's price is not known."""
-        return self._least(among, [price(one) for one in among])
+        return _least(among, price)
 
     def fastest(self, among: Sequence[BackendResult]) -> BackendResult | None:
         """The same of speed."""
-        return self._least(among, [self.pace(one) for one in among])
+        return _least(among, self.pace)
 
-    def times(self, dear: float | None, cheap: float | None) -> str | None:
+    def times_dearer(self, dear: BackendResult, cheap: BackendResult) -> str | None:
         """How many times dearer one is; None unless it is, by more than chance."""
-        return words.times(dear / cheap) if dear and cheap and dear / cheap >= self.margin else None
+        ratio = _ratio(price(dear), price(cheap))
+        return words.times(ratio) if ratio is not None and math.inf > ratio >= margin(dear, cheap) else None
 
     def beaten_by(self, one: BackendResult) -> BackendResult | None:
         """Another that is certainly not worse in anything, and better in something; None if there is none, or nobody can know."""
@@ -87,22 +89,15 @@ class Standing:
 
     def _beats(self, one: BackendResult, other: BackendResult) -> bool:
         ratios = [_ratio(price(other), price(one)), _ratio(self.pace(other), self.pace(one))]
-        if any(ratio is None or ratio < 1 / self.margin for ratio in ratios) or self.ahead(other, one):
+        if any(ratio is None or ratio < 1 / (1 + NOISE) for ratio in ratios) or self.ahead(other, one):
             return False
-        return self.ahead(one, other) or any(ratio is not None and ratio > self.margin for ratio in ratios)
-
-    def _least(self, among: Sequence[BackendResult], values: Sequence[float | None]) -> BackendResult | None:
-        known = [value for value in values if value is not None]
-        if len(known) < len(values) or len(known) < 2:
-            return None
-        least, second = sorted(known)[:2]
-        return among[values.index(least)] if second >= least * self.margin and second > 0 else None
+        return self.ahead(one, other) or any(ratio is not None and ratio > margin(one, other) for ratio in ratios)
 
 
-def margin(results: Sequence[BackendResult]) -> float:
-    """Figures of cost and speed closer than so many times are the same: 1.1, and more if a backend was busy for less than 1 s."""
+def margin(*results: BackendResult) -> float:
+    """How many times apart figures must be that come from these backends' time."""
     shortest = min((one.facts.seconds for one in results if one.facts.seconds), default=1.0)
-    return 1 + DISTURBED_S / min(1.0, shortest)
+    return 1 + NOISE / min(1.0, shortest)
 
 
 def price(one: BackendResult) -> float | None:
@@ -120,6 +115,14 @@ def _rank(one: BackendResult) -> tuple[float, float, str]:
     assert one.quality  # noqa: S101  # the caller's filter
     cost = price(one)
     return (-one.quality.accuracy.value, float("inf") if cost is None else cost, one.name)
+
+
+def _least(among: Sequence[BackendResult], value: Callable[[BackendResult], float | None]) -> BackendResult | None:
+    known = [(figure, one) for one in among if (figure := value(one)) is not None]
+    if len(known) < len(among) or len(known) < 2:
+        return None
+    (least, one), *others = sorted(known, key=lambda pair: pair[0])
+    return one if all(figure > 0 and figure >= least * margin(one, other) for figure, other in others) else None
 
 
 def _ratio(value: float | None, to: float | None) -> float | None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from models.scoring import notes, words
 from models.scoring.facts import RunFacts
 from models.scoring.results import Advice, BackendResult, Galleries, Pair, Verdict
-from models.scoring.standing import Gap, Standing, price
+from models.scoring.standing import Gap, Standing
 
 
 def verdict(run: RunFacts, results: Sequence[BackendResult], pairs: Sequence[Pair], galleries: Galleries) -> Verdict:
@@ -65,7 +65,7 @@ def _trade_off(standing: Standing) -> str | None:
     cheapest, pick = standing.cheapest(standing.judged), standing.pick
     if cheapest is None or cheapest in standing.leaders:
         return None
-    gap, saved = standing.gap(pick, cheapest), standing.times(price(pick), price(cheapest))
+    gap, saved = standing.gap(pick, cheapest), standing.times_dearer(pick, cheapest)
     if gap is None or saved is None:
         return None
     less = f"costs {saved} less an image than {pick.name}"
@@ -109,7 +109,7 @@ def _because(one: BackendResult, standing: Standing) -> list[str]:
         said.append(f"Not to be told from {best.name} ({words.chance(gap.p)}): {_span(gap)}.")
     if one.cost:
         rival = best if one is standing.pick else standing.pick
-        saved, extra = standing.times(price(rival), price(one)), standing.times(price(one), price(rival))
+        saved, extra = standing.times_dearer(rival, one), standing.times_dearer(one, rival)
         than = f", {saved} less than {rival.name}" if saved else f", {extra} more than {rival.name}" if extra else ""
         said.append(f"{words.usd(one.cost.usd_per_1000)} USD per 1,000 images{than}.")
     if standing.mode == "latency" and one.latency:

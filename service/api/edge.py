@@ -14,13 +14,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from models.errors import ParallaxError
 from service.api.auth import Guard
 from service.api.dialects import Dialect
-from service.api.exchange import CLIENT, Client
+from service.api.exchange import CLIENT
 from service.api.ids import RequestIds
-from service.api.patience import Patience
-from service.api.problems import problem_response
+from service.api.problems import problem_response, without_frames
 from service.api.requests import Call
+from service.api.tarpit import Tarpit
 from service.api.thin import ThinRoute
-from service.errors import Closing, Overloaded
+from service.errors import Closing
 from service.telemetry import Metrics
 
 log = logging.getLogger("parallax.access")
@@ -30,6 +30,8 @@ OPEN_PREFIXES = ("/docs/", "/web/")
 """Static files of the pages. What the pages ask for needs a key."""
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+IN_A_HURRY = frozenset({b"expect", b"x-deadline-ms"})
+"""Headers of who waits for leave to send the body, or who has little time: a refusal is told at once."""
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 CLIENT_GONE = 499
 """Nginx's code for a caller who left: seen in logs and metrics only."""
@@ -51,7 +53,7 @@ class Edge:
         self._dialects = list(dialects.items())
         self._metrics = metrics
         self._next_id = RequestIds()
-        self._patience = Patience()
+        self._tarpit = Tarpit()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection's request; anything but HTTP passes through."""
@@ -64,48 +66,49 @@ class Edge:
         own_headers = ((b"x-request-id", request_id.encode()), NO_SNIFFING)
         started = time.perf_counter()
         status = 0
+        held = 0.0
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, held
             if message["type"] == "http.response.start":
+                if message["status"] == HTTPStatus.TOO_MANY_REQUESTS:
+                    held = await self._hold(scope, headers, caller)
                 status = message["status"]
                 message["headers"] = [*message["headers"], *own_headers]
             await send(message)
 
         caller = ""
-        path = scope["path"]
-        dialect = self._dialect(path)
+        dialect = self._dialect(scope["path"])
+        failure: Exception | None = None
         self._metrics.enter()
         try:
-            if path not in OPEN_PATHS and not path.startswith(OPEN_PREFIXES):
-                caller = dialect.check(headers) or _address(scope)
-            scope.setdefault("state", {})["call"] = Call(request_id, caller, headers, dialect.respond)
-            route = self._direct.get(path)
-            if route is None or scope["method"] != "POST":
-                await self._app(scope, receive, answer)
-            else:
-                scope["route"] = route
-                await route.call(scope, receive, answer)
+            try:
+                caller = _caller(scope, dialect, headers)
+                scope.setdefault("state", {})["call"] = Call(request_id, caller, headers, dialect.respond)
+                route = self._direct.get(scope["path"])
+                if route is None or scope["method"] != "POST":
+                    await self._app(scope, receive, answer)
+                else:
+                    scope["route"] = route
+                    await route.call(scope, receive, answer)
+            except (Exception, asyncio.CancelledError) as exc:
+                if status or isinstance(exc, ClientDisconnect):
+                    raise  # the reply has begun, or nobody is there: all that is left is to break the connection
+                failure = without_frames(_tellable(exc, request_id))
+            if failure is not None:
+                await dialect.respond(failure, request_id)(scope, receive, answer)
         except ClientDisconnect:
             status = CLIENT_GONE
-        except (Exception, asyncio.CancelledError) as exc:
-            if status:
-                raise  # the reply has begun: all that is left is to break the connection
-            if isinstance(exc, Overloaded):
-                await self._wait(scope, caller)
-            await dialect.respond(_tellable(exc, request_id), request_id)(scope, receive, answer)
         finally:
-            self._tell(scope, request_id, status or CLIENT_GONE, caller, time.perf_counter() - started)
+            self._tell(scope, request_id, status or CLIENT_GONE, caller, time.perf_counter() - started - held)
 
-    async def _wait(self, scope: Scope, caller: str) -> None:
-        """Tell who is refused time and again a while later."""
-        turn = self._patience.refused(caller)
-        if turn is None:
-            return
-        client: Client | None = scope.get("extensions", {}).get(CLIENT)
-        if client is not None:
-            client.decline()  # who waits holds no image
-        await turn
+    async def _hold(self, scope: Scope, headers: Mapping[bytes, bytes], caller: str) -> float:
+        """Let a refusal wait if its caller has many. Returns the seconds. Raises `ClientDisconnect`."""
+        if not headers.keys().isdisjoint(IN_A_HURRY):
+            return 0.0
+        refused = time.perf_counter()
+        await self._tarpit.hold(caller, scope.get("extensions", {}).get(CLIENT))
+        return time.perf_counter() - refused
 
     def _dialect(self, path: str) -> Dialect:
         for prefix, dialect in self._dialects:
@@ -129,8 +132,14 @@ def _level(status: int) -> int:
     return logging.ERROR if status >= 500 and status not in (501, 503, 504) else logging.INFO
 
 
+def _caller(scope: Scope, dialect: Dialect, headers: Mapping[bytes, bytes]) -> str:
+    """Whose key it is; without keys, callers are told apart by their address. Raises what is wrong with the key."""
+    if scope["path"] in OPEN_PATHS or scope["path"].startswith(OPEN_PREFIXES):
+        return ""
+    return dialect.check(headers) or _address(scope)
+
+
 def _address(scope: Scope) -> str:
-    """Of the client: without keys, callers are told apart by it."""
     client = scope.get("client")
     return client[0] if client else ""
 

@@ -28,6 +28,9 @@ BUFFERED_BYTES = 65_536
 class Client(Protocol):
     """What ASGI has no message for, or a dear one."""
 
+    gone: bool
+    """It hung up."""
+
     def decline(self) -> None:
         """Throw away what is here of the body, which nobody will ask for; let the rest wait until there is a reply."""
         ...

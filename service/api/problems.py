@@ -127,6 +127,12 @@ def headers_of(exc: Exception, status: int) -> dict[str, str]:
     return headers
 
 
+def without_frames(exc: Exception) -> Exception:
+    """The same error without the call stack in which it was raised, and with it the image: its reply may take a while."""
+    exc.__cause__ = exc.__context__ = None
+    return exc.with_traceback(None)
+
+
 def responses(*kinds: type[ParallaxError]) -> dict[int | str, dict[str, Any]]:
     """OpenAPI `responses` for the errors that a route may answer with; those of one status share an entry."""
     found: dict[int | str, dict[str, Any]] = {}
@@ -148,7 +154,8 @@ def detail(exc: Exception) -> str:
         places = [(".".join(map(str, error["loc"][1:])), error["msg"]) for error in exc.errors()]
         return "; ".join(f"{place}: {what}" if place else what for place, what in places)
     if isinstance(exc, HTTPException):
-        return ADVICE.get(exc.status_code) or str(exc.detail)
+        bare = exc.detail == HTTPStatus(exc.status_code).phrase
+        return ADVICE.get(exc.status_code, exc.detail) if bare else str(exc.detail)
     if isinstance(exc, ParallaxError):
         return str(exc)
     return "The log has the cause, under this request id."

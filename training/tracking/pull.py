@@ -94,14 +94,19 @@ def _same(store: Repository, card: ModelCard) -> StoredModel | None:
 
 def _learn(store: Repository, known: StoredModel, card: ModelCard) -> StoredModel:
     """Of a model that is here, take what test sets have said of it elsewhere."""
-    met = {test.data.sha256 for test in known.card.tests}
-    news = [test for test in card.tests if test.data.sha256 not in met]
+    tests = {test.data.sha256: test for test in known.card.tests}
+    news = []
+    for test in card.tests:
+        ours = tests.get(test.data.sha256)
+        if ours is None or test.accuracy.keys() - ours.accuracy.keys():
+            news.append(test.data.name)
+            tests[test.data.sha256] = ours.model_copy(update={"accuracy": test.accuracy | ours.accuracy}) if ours else test
     about = f"{card.name}/{known.card.version} is that very model"
     if not news:
         console.print(about, highlight=False)
         return known
-    store.update(known.card.tested([*known.card.tests, *news]))
-    console.print(f"{about}; of its tests came: {', '.join(test.data.name for test in news)}", highlight=False)
+    store.update(known.card.tested(sorted(tests.values(), key=lambda test: test.evaluated)))
+    console.print(f"{about}; of its tests came: {', '.join(news)}", highlight=False)
     return store.get(card.name, known.card.version)
 
 

@@ -69,9 +69,22 @@ def test_short_runs_do_not_tell_who_is_faster_or_cheaper() -> None:
     brief = run(a=(range(390), 0.15, 1), b=(range(390), 0.1, 1)).verdict
     assert brief.headline == "b and a can't be told apart by accuracy on 400 images (97.5 %)."
     assert all("less than" not in one.because for one in brief.advice)
-    assert [note for note in brief.notes if "busy for 0.10 s only: speeds and costs closer than 2.0 times" in note]
+    assert [note for note in brief.notes if "b was busy for 0.10 s only: speeds and costs closer to its own than 2.0 t" in note]
     far = run(a=(range(390), 0.5, 1), b=(range(390), 0.1, 1)).verdict
     assert "b is the cheapest and the fastest" in far.headline, "five times is more than that"
+
+
+def test_what_a_short_run_does_not_tell_is_not_said_to_be_so() -> None:
+    result = run(a=(range(390), 0.19, 1), b=(range(330), 0.1, 1))
+    assert "neither dearer nor slower" not in result.verdict.advice[1].choose
+
+
+def test_one_short_run_says_nothing_of_the_others() -> None:
+    result = run(a=(range(390), 100, 1), b=(range(390), 10, 1), c=(range(200), 0.01, 1))
+    assert "b is the cheapest and the fastest of them" in result.verdict.headline
+    result = run(a=(range(390), 2, 1), b=(range(390), 1, 1), c=(range(390), 0.05, 1000))
+    (about,) = [one for one in result.verdict.advice if one.backend == "b"]
+    assert "cost as little" in about.choose
 
 
 def test_alone_it_is_judged_alone() -> None:

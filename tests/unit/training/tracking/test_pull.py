@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import onnx
 import pytest
 
 from models.errors import BrokenModel, GoldenMismatch, UnknownModel, UsageError
-from models.metadata import CARD_FILE, Accuracy, DataFile, TestResult, file_sha256
+from models.metadata import CARD_FILE, Accuracy, DataFile, Precision, TestResult, file_sha256
 from models.repository import Repository, StoredModel
 from models.runtime import OnnxModel
 from models.soundness import check
@@ -59,23 +60,24 @@ def test_it_becomes_the_next_version_unless_it_is_there(store: Repository, other
 def test_what_test_sets_have_said_since_comes_to_a_version_that_is_there(store: Repository, other: Repository) -> None:
     stored = registered(store, "tested", precisions=("fp32", "int8"))
     pull("models:/tested/1", other)
-    seen = [record(f"set-{number}.zip", number) for number in (1, 2)]
+    seen = [record("set-1.zip", 1), record("set-2.zip", 2, precisions=("fp32", "int8"))]
     store.update(stored.card.tested(seen))
     assert push(store.get("tested"), store.root / "no runs") == "2"
     other.update(other.get("tested").card.tested([record("set-2.zip", 2, 0.25)]))
     found = pull("models:/tested/2", other).card
-    assert (found.version, [(test.data.name, test.accuracy["fp32"].value) for test in found.tests]) == (
-        "1",
-        [("set-2.zip", 0.25), ("set-1.zip", 0.5)],
-    ), "what it said here is kept"
-    assert [variant.test_accuracy for variant in found.variants] == [0.25, None]
-    assert other.get("tested").card == found
+    assert [(test.data.name, {name: one.value for name, one in test.accuracy.items()}) for test in found.tests] == [
+        ("set-1.zip", {"fp32": 0.5}),
+        ("set-2.zip", {"fp32": 0.25, "int8": 0.5}),
+    ], "what was measured here is kept"
+    assert [variant.test_accuracy for variant in found.variants] == [0.5, None], "of the first test set that it met"
+    assert (found.version, other.get("tested").card) == ("1", found)
+    assert pull("models:/tested/2", other).card == found
 
 
-def record(name: str, number: int, value: float = 0.5) -> TestResult:
+def record(name: str, number: int, value: float = 0.5, precisions: Sequence[Precision] = ("fp32",)) -> TestResult:
     data = DataFile(name=name, sha256=f"{number:064x}", images=8)
     accuracy = Accuracy(value=value, low=0.1, high=0.9, correct=round(8 * value), images=8)
-    return TestResult(data=data, accuracy={"fp32": accuracy}, evaluated=datetime(2026, 1, number, tzinfo=UTC))
+    return TestResult(data=data, accuracy=dict.fromkeys(precisions, accuracy), evaluated=datetime(2026, 1, number, tzinfo=UTC))
 
 
 def test_aliases_and_runs_are_addresses_too(store: Repository, other: Repository) -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api import patience as module
-from service.api.patience import BURST, CALM_S, LONGEST_S, MOST, RATE, TICK_S, Pace, Patience
+from service.api import tarpit as module
+from service.api.tarpit import BURST, CALM_S, CALM_TURNS, CROWD_S, LONGEST_S, MOST, RATE, TICK_S, Pace, Tarpit
 from tests.unit.service.batcher_bench import StillLoop
 
 GAPS = st.lists(st.sampled_from([0.0, 0.0, 0.001, 0.004, 0.02, 0.3]), min_size=1, max_size=600)
@@ -26,14 +26,14 @@ class Refusals:
 
     def __init__(self, loop: StillLoop) -> None:
         self.loop = loop
-        self.patience = Patience()
+        self.tarpit = Tarpit()
         self.at_once = 0
         self.waiting: list[asyncio.Future[None]] = []
 
     def come(self, count: int, caller: str = "noisy") -> None:
         async def refuse() -> None:
             for _ in range(count):
-                turn = self.patience.refused(caller)
+                turn = self.tarpit.refused(caller)
                 if turn is None:
                     self.at_once += 1
                 else:
@@ -69,6 +69,14 @@ def test_who_is_refused_no_oftener_than_that_never_waits(gaps: list[float]) -> N
         assert pace.wait(now) < 1e-6
 
 
+def test_what_was_refused_is_forgotten_after_a_while() -> None:
+    pace = Pace()
+    for _ in range(5000):
+        pace.wait(10.0)
+    assert pace.wait(10.0) > LONGEST_S / 2
+    assert pace.wait(10.1 + LONGEST_S + BURST / RATE) == 0
+
+
 def test_who_comes_beyond_that_waits_until_it_is_due(loop: StillLoop) -> None:
     refusals = Refusals(loop)
     refusals.come(BURST + 31)
@@ -94,14 +102,46 @@ def test_none_waits_longer_than_it_may_while_more_come(loop: StillLoop) -> None:
     assert all(turn.done() for turn in first)
 
 
-def test_once_no_more_come_nobody_waits_any_more(loop: StillLoop) -> None:
+def test_once_no_more_come_all_are_told_but_not_together(loop: StillLoop) -> None:
     refusals = Refusals(loop)
-    refusals.come(500)
+    refusals.come(BURST + 1 + 3 * CALM_TURNS)
     loop.turn(CALM_S - TICK_S)
-    assert refusals.told < 500
-    loop.turn(TICK_S)
-    loop.turn(TICK_S)
-    assert refusals.told == 500
+    waiting = refusals.tarpit.waiting
+    assert waiting > 2 * CALM_TURNS
+    loop.turn(TICK_S + 0.001)
+    assert waiting - CALM_TURNS - 2 * RATE * TICK_S <= refusals.tarpit.waiting <= waiting - CALM_TURNS
+    for _ in range(3):
+        loop.turn(TICK_S)
+    assert refusals.tarpit.waiting == 0
+    assert refusals.told == BURST + 1 + 3 * CALM_TURNS
+
+
+@pytest.mark.parametrize(("connections", "away"), [(50, 0.001), (300, 0.001), (900, 0.001), (900, 0.3), (900, 2 * CALM_S)])
+def test_who_asks_again_as_soon_as_it_is_told_gets_few_refusals_a_second(loop: StillLoop, connections: int, away: float) -> None:
+    """A closed loop, of which each asks again a while (s) after it was told: how long its way takes."""
+    tarpit, told = Tarpit(), [0]
+
+    async def ask() -> None:
+        while True:
+            turn = tarpit.refused("noisy")
+            if turn is not None:
+                await turn
+            told[0] += 1
+            await asyncio.sleep(away)
+
+    tasks = [loop.create_task(ask()) for _ in range(connections)]
+    most = []
+    for _ in range(int(10 / TICK_S)):
+        before = told[0]
+        loop.turn(TICK_S)
+        most.append(told[0] - before)
+    for task in tasks:
+        task.cancel()
+    loop.turn(LONGEST_S)
+    steady = most[int(4 / TICK_S) :]
+    assert sum(steady) / (len(steady) * TICK_S) <= max(2 * RATE, connections / (0.75 * LONGEST_S), CALM_TURNS / TICK_S * 1.05)
+    assert max(steady) <= max(0.15 * connections, CALM_TURNS + 3 * RATE * TICK_S), "they do not come in bursts"
+    assert tarpit.waiting == 0
 
 
 def test_others_are_told_at_once(loop: StillLoop) -> None:
@@ -113,22 +153,42 @@ def test_others_are_told_at_once(loop: StillLoop) -> None:
     loop.turn(LONGEST_S)
 
 
-def test_no_more_wait_than_may(loop: StillLoop) -> None:
+def test_one_caller_leaves_places_for_others_to_wait_in(loop: StillLoop) -> None:
     refusals = Refusals(loop)
-    for number in range(MOST // 400):
-        refusals.come(BURST + 1 + 400, f"caller {number}")
-    refusals.come(BURST + 1 + 400, "another")
-    assert len(refusals.waiting) == MOST
+    refusals.come(3 * MOST, "first")
+    assert refusals.tarpit.waiting == MOST / 2
+    refusals.come(3 * MOST, "second")
+    assert refusals.tarpit.waiting == MOST * 3 / 4
     loop.turn(LONGEST_S)
-    assert refusals.told == refusals.at_once + MOST
 
 
-def test_one_that_is_cancelled_harms_nobody(loop: StillLoop) -> None:
+def test_a_crowd_that_waiting_does_not_slow_down_is_told_at_once_for_a_while(loop: StillLoop) -> None:
     refusals = Refusals(loop)
-    refusals.come(BURST + 10)
-    refusals.waiting[0].cancel()
+    refusals.come(MOST, "crowd")
+    for turn in refusals.waiting:
+        turn.cancel()
+    loop.turn()
+    assert refusals.tarpit.waiting == 0
+    refusals.come(500, "crowd")
+    assert refusals.tarpit.waiting == 0, "there are places, but it has shown that it needs more"
+    refusals.come(500, "another")
+    assert refusals.tarpit.waiting > 0
+    loop.turn(CROWD_S)
+    refusals.come(500, "crowd")
+    assert refusals.tarpit.waiting > 0
     loop.turn(LONGEST_S)
-    assert refusals.told == BURST + 10
+    loop.turn(LONGEST_S)
+
+
+def test_who_gives_up_frees_its_place_at_once(loop: StillLoop) -> None:
+    refusals = Refusals(loop)
+    refusals.come(3 * MOST)
+    for turn in refusals.waiting[:100]:
+        turn.cancel()
+    loop.turn()
+    assert refusals.tarpit.waiting == MOST / 2 - 100
+    loop.turn(LONGEST_S)
+    assert refusals.tarpit.waiting == 0
 
 
 def test_callers_are_forgotten(loop: StillLoop, monkeypatch: pytest.MonkeyPatch) -> None:
