@@ -59,7 +59,7 @@ Release: TypeAlias = Literal["idle", "busy", "full", "timer"]
 
 
 class Sizes(NamedTuple):
-    """Of batches."""
+    """Of batches, and how many there are side by side."""
 
     urgent: int
     """Items of a batch at most."""

@@ -104,7 +104,8 @@ class Settings(BaseSettings):
     """`auto`: a backend measures its plan (batch size, lanes, threads) once, while nobody asks for anything, and keeps
     it; `off`: what was not kept before stays at the default, and an image that is alone gets one thread."""
     plans: dict[str, PlanSettings] = Field(default_factory=dict)
-    """Plans, or parts of them, that hold whatever was measured: `{"cnn": {"lanes": 2}, "*": {"batch_size": 8}}`."""
+    """Plans, or parts of them, that hold whatever was measured: `{"cnn": {"lanes": 2}, "*": {"batch_size": 8}}`.
+    The rest is measured under them."""
     poll_s: float = Field(default=1, gt=0)
     """How often the store is looked at for new versions."""
     default_backend: str = "cnn"

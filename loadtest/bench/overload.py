@@ -2,14 +2,11 @@
 
 from collections.abc import Iterator
 
-from loadtest.bench.jobs import Outcome, Stream
+from loadtest.bench.jobs import Job, Outcome, Stream
 from loadtest.bench.report import Sheet
-from loadtest.bench.stage import Stage, figures
+from loadtest.bench.stage import STEP_S, Stage, figures
 
-STEP_S = 8.0
 FACTORS = (2, 5)
-RESOLUTION_S = 0.5
-"""Of an outcome's time line."""
 
 
 def overload(stage: Stage) -> Sheet:
@@ -70,7 +67,7 @@ def _served(outcomes: dict[str, Outcome]) -> float:
 def _refused_after(outcomes: dict[str, Outcome]) -> float:
     """Seconds from the end of the overload until nobody is refused any more."""
     end = 2 * STEP_S
-    refused = [step.at_s + RESOLUTION_S for name in ("after", "polite") for step in outcomes[name].time_line if step.others]
+    refused = [step.at_s + Job.tick_s for name in ("after", "polite") for step in outcomes[name].time_line if step.others]
     return max(0.0, max(refused, default=end) - end)
 
 

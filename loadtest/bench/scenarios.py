@@ -7,12 +7,11 @@ from loadtest.bench.jobs import Outcome, Request, Stream
 from loadtest.bench.overload import overload
 from loadtest.bench.report import Sheet
 from loadtest.bench.scoring import scoring
-from loadtest.bench.stage import Stage, figures, ok
+from loadtest.bench.stage import STEP_S, Stage, figures, ok
 from loadtest.bench.swap import swap
 from loadtest.bench.throughput import throughput
 from loadtest.bench.wire import post
 
-STEP_S = 8.0
 BIG = (5472, 3648)
 """What a 20-megapixel camera writes."""
 

@@ -18,6 +18,8 @@ from models.repository import StoredModel
 KEYS = {"polite": "polite-key-of-16-characters", "noisy": "noisy-key-of-16-characters"}
 CONNECTIONS = 32
 CAPACITY_S = 6.0
+STEP_S = 8.0
+"""Of a scenario's steps."""
 
 
 @dataclass(frozen=True)

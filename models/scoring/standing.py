@@ -84,7 +84,7 @@ class Standing:
         return words.times(ratio) if ratio is not None and math.inf > ratio >= margin(dear, cheap) else None
 
     def beaten_by(self, one: BackendResult) -> BackendResult | None:
-        """Another that is certainly not worse in anything, and better in something; None if there is none, or nobody can know."""
+        """Another, not worse in anything as far as was measured, and better in something by more than chance; None if none is."""
         return next((other for other in self.judged if other is not one and self._beats(other, one)), None)
 
     def _beats(self, one: BackendResult, other: BackendResult) -> bool:

@@ -20,7 +20,7 @@ from service.running import Running
 router = APIRouter(prefix="/v1/backends", tags=["backends"], dependencies=[Depends(known_parameters)])
 
 
-@router.get("", response_model=BackendList, responses=responses(*GUARD_ERRORS), summary="All backends")
+@router.get("", response_model=BackendList, responses=responses(*GUARD_ERRORS, errors.BadParameter), summary="All backends")
 async def list_backends(request: Request) -> Response:
     """Everything that is served, and every version that could not be, with the reason."""
     service = services(request)

@@ -71,8 +71,12 @@ class Edge:
         async def answer(message: Message) -> None:
             nonlocal status, held
             if message["type"] == "http.response.start":
-                if message["status"] == HTTPStatus.TOO_MANY_REQUESTS:
-                    held = await self._hold(scope, headers, caller)
+                if message["status"] == HTTPStatus.TOO_MANY_REQUESTS and headers.keys().isdisjoint(IN_A_HURRY):
+                    refused = time.perf_counter()
+                    try:
+                        await self._tarpit.hold(caller, scope.get("extensions", {}).get(CLIENT))
+                    finally:
+                        held = time.perf_counter() - refused
                 status = message["status"]
                 message["headers"] = [*message["headers"], *own_headers]
             await send(message)
@@ -101,14 +105,6 @@ class Edge:
             status = CLIENT_GONE
         finally:
             self._tell(scope, request_id, status or CLIENT_GONE, caller, time.perf_counter() - started - held)
-
-    async def _hold(self, scope: Scope, headers: Mapping[bytes, bytes], caller: str) -> float:
-        """Let a refusal wait if its caller has many. Returns the seconds. Raises `ClientDisconnect`."""
-        if not headers.keys().isdisjoint(IN_A_HURRY):
-            return 0.0
-        refused = time.perf_counter()
-        await self._tarpit.hold(caller, scope.get("extensions", {}).get(CLIENT))
-        return time.perf_counter() - refused
 
     def _dialect(self, path: str) -> Dialect:
         for prefix, dialect in self._dialects:

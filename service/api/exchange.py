@@ -35,7 +35,7 @@ class Client(Protocol):
         """Throw away what is here of the body, which nobody will ask for; let the rest wait until there is a reply."""
         ...
 
-    def tell(self, callback: Callable[[], None] | None) -> None:
+    def tell(self, callback: Callable[[], object] | None) -> None:
         """Call back when the client hangs up, at once if it has; None: no more. ASGI's message costs a task that waits for it."""
         ...
 
@@ -83,7 +83,7 @@ class Exchange:
         self._writable: asyncio.Future[None] | None = None
         self.gone = False
         """The client hung up."""
-        self._on_gone: Callable[[], None] | None = None
+        self._on_gone: Callable[[], object] | None = None
         scope["extensions"] = {CLIENT: self}
         self._started = False
         self._head: bytes = b""
@@ -157,10 +157,12 @@ class Exchange:
 
     def decline(self) -> None:
         self._body, self.buffered = [], 0
-        if not self._done:
+        if self._done:
+            self._connection.resume_reading()  # a hang-up is to be seen
+        else:
             self._connection.pause_reading()
 
-    def tell(self, callback: Callable[[], None] | None) -> None:
+    def tell(self, callback: Callable[[], object] | None) -> None:
         self._on_gone = callback
         if self.gone and callback is not None:
             callback()

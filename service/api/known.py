@@ -11,8 +11,9 @@ from service.errors import BadParameter
 
 async def known_parameters(request: Request) -> None:  # FastAPI would run a plain function on a thread
     """A dependency of routers. Raises `BadParameter` for a query parameter that the route does not have."""
-    route: APIRoute = request.scope["route"]
-    refuse_others(request.query_params, list(_aliases(route.dependant)))
+    if request.query_params:
+        route: APIRoute = request.scope["route"]
+        refuse_others(request.query_params, list(_aliases(route.dependant)))
 
 
 def refuse_others(given: Iterable[str], known: Collection[str]) -> None:

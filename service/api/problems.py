@@ -73,9 +73,11 @@ TABLE: Mapping[type[ParallaxError], ProblemType] = {
 }
 
 INTERNAL = ProblemType(500, "internal-error", "Something went wrong inside")
-FRAMEWORK = {404: ("not-found", "There is no such route"), 405: ("method-not-allowed", "The route has no such method")}
-ADVICE = {404: "Nothing is at this address. /docs shows what there is.", 405: "The Allow header names the methods that it has."}
-"""Instead of the framework's details, which repeat the status."""
+FRAMEWORK = {
+    404: ("not-found", "There is no such route", "Nothing is at this address. /docs shows what there is."),
+    405: ("method-not-allowed", "The route has no such method", "The Allow header names the methods that it has."),
+}
+"""Code, title, and a detail instead of the framework's, which repeats the status."""
 
 
 def problem_type(exc: Exception) -> ProblemType:
@@ -87,7 +89,7 @@ def problem_type(exc: Exception) -> ProblemType:
         return TABLE[errors.BadParameter]
     if isinstance(exc, HTTPException):
         phrase = HTTPStatus(exc.status_code).phrase
-        code, title = FRAMEWORK.get(exc.status_code, (phrase.lower().replace(" ", "-"), phrase))
+        code, title, _ = FRAMEWORK.get(exc.status_code, (phrase.lower().replace(" ", "-"), phrase, ""))
         return ProblemType(exc.status_code, code, title)
     return INTERNAL
 
@@ -155,7 +157,7 @@ def detail(exc: Exception) -> str:
         return "; ".join(f"{place}: {what}" if place else what for place, what in places)
     if isinstance(exc, HTTPException):
         bare = exc.detail == HTTPStatus(exc.status_code).phrase
-        return ADVICE.get(exc.status_code, exc.detail) if bare else str(exc.detail)
+        return FRAMEWORK[exc.status_code][2] if bare and exc.status_code in FRAMEWORK else str(exc.detail)
     if isinstance(exc, ParallaxError):
         return str(exc)
     return "The log has the cause, under this request id."

@@ -178,7 +178,12 @@ async def scoring_image(request: Request, scoring: str, image: str) -> Response:
     return Response(small, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
 
-@router.get("/datasets", response_model=DatasetList, responses=responses(*GUARD_ERRORS), summary="What can be scored by name")
+@router.get(
+    "/datasets",
+    response_model=DatasetList,
+    responses=responses(*GUARD_ERRORS, errors.BadParameter),
+    summary="What can be scored by name",
+)
 async def list_datasets(request: Request) -> Response:
     """The folder of sets (`PARALLAX_DATASETS_DIR`), and uploaded zips by their digest."""
     desk = await services(request).scorings.desk()

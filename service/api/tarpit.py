@@ -11,7 +11,6 @@ import heapq
 import math
 import random
 from collections import OrderedDict
-from functools import partial
 from itertools import count
 
 from starlette.requests import ClientDisconnect
@@ -36,9 +35,10 @@ CALM_TURNS = 80
 MOST = 2000
 """Refusals that wait, of all callers: each keeps a connection open. One caller may have as many as are still free."""
 
+CROWD = MOST // 8
 CROWD_S = 10.0
-"""Whose refusals find no place to wait in is no caller with some connections but a crowd, which waiting does not slow down.
-It is told at once for so long: to let some of them wait took 8 % of a processor more."""
+"""Who has so many refusals that wait, and no place for more, is no caller with some connections but a crowd, which waiting does
+not slow down. It is told at once for so long: to let some of them wait took 8 % of a processor more."""
 
 TICK_S = 0.05
 """They are told together, so that the event loop wakes once for all, and not once for each."""
@@ -66,10 +66,6 @@ class Pace:
         return self._due <= now
 
 
-def _give_up(turn: "asyncio.Future[None]") -> None:
-    turn.cancel()
-
-
 class _Caller:
     def __init__(self) -> None:
         self.pace = Pace()
@@ -92,16 +88,16 @@ class Tarpit:
         """Refusals that nobody was told of yet."""
 
     async def hold(self, caller: str, client: Client | None) -> None:
-        """Note a refusal, and return when it is to be told: when it is due, or at once if the service stops.
+        """Note a refusal, and return when it is to be told: when it is due, or when the grace time of a stop is over.
 
-        Raises `ClientDisconnect` if the client hangs up meanwhile.
+        Raises `ClientDisconnect` if the client hangs up meanwhile, or when that is seen: in the midst of a body it is not read.
         """
         turn = self.refused(caller)
         if turn is None:
             return
         if client is not None:
             client.decline()  # who waits holds no image
-            client.tell(partial(_give_up, turn))
+            client.tell(turn.cancel)
         try:
             await turn
         except asyncio.CancelledError:
@@ -115,16 +111,17 @@ class Tarpit:
         """Note a refusal. Returns what to wait for before it is told; None: nothing. Who cancels it gives its place up."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        if caller not in self._callers:
-            self._callers[caller] = _Caller()
+        known = self._callers.get(caller)
+        if known is None:
+            known = self._callers[caller] = _Caller()
         self._callers.move_to_end(caller)
-        known = self._callers[caller]
         self._forget(now)
         seconds = known.pace.wait(now)
         if not seconds or now < known.crowd_until:
             return None
         if known.waiting >= MOST - self.waiting:
-            known.crowd_until = now + CROWD_S
+            if known.waiting >= CROWD:
+                known.crowd_until = now + CROWD_S
             return None
         turn = loop.create_future()
         heapq.heappush(known.turns, (now + seconds, next(self._numbers), turn))
@@ -158,6 +155,6 @@ class Tarpit:
         """Of the many callers that there may be, keep those who were refused lately."""
         while len(self._callers) > 1:
             caller, known = next(iter(self._callers.items()))
-            if known.turns or not known.pace.is_over(now):
+            if known.turns or now < known.crowd_until or not known.pace.is_over(now):
                 return
             del self._callers[caller]

@@ -141,11 +141,13 @@ def test_who_is_in_a_hurry_is_told_at_once(crowd: Crowd, header: tuple[bytes, by
 
 def test_who_hangs_up_while_it_waits_is_gone(crowd: Crowd) -> None:
     waiting = crowd.come(AT_ONCE + MORE)[AT_ONCE:]
+    crowd.loop.turn(0.001)
     for caller in waiting:
         caller.hang_up()
     crowd.loop.turn()
     assert all(task.done() for task in crowd.tasks)
     assert [status for status, _ in crowd.told.left] == [429] * AT_ONCE + [499] * MORE
+    assert {seconds for _, seconds in crowd.told.left} == {0}
 
 
 def test_at_the_end_of_a_stop_those_that_wait_are_told(crowd: Crowd) -> None:

@@ -180,6 +180,21 @@ def test_a_crowd_that_waiting_does_not_slow_down_is_told_at_once_for_a_while(loo
     loop.turn(LONGEST_S)
 
 
+def test_who_finds_no_place_for_the_others_that_wait_is_no_crowd(loop: StillLoop) -> None:
+    refusals = Refusals(loop)
+    for caller in ("first", "second", "third"):
+        refusals.come(3 * MOST, caller)
+    refusals.come(500, "fourth")
+    places = refusals.tarpit.waiting
+    for turn in refusals.waiting[: MOST // 2]:
+        turn.cancel()
+    loop.turn()
+    refusals.come(1, "fourth")
+    assert refusals.tarpit.waiting == places - MOST // 2 + 1
+    loop.turn(LONGEST_S)
+    loop.turn(LONGEST_S)
+
+
 def test_who_gives_up_frees_its_place_at_once(loop: StillLoop) -> None:
     refusals = Refusals(loop)
     refusals.come(3 * MOST)
